@@ -1,0 +1,27 @@
+# How everything is compiled: C11 with GNU extensions, hidden symbols, warnings that mean it.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
+
+add_compile_options(-Wall -Wextra -Wshadow -Wvla $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+                    $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes> -fno-omit-frame-pointer)
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 CLIP_VERSION="${PROJECT_VERSION}")
+if(CLIP_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(CLIP_SANITIZE)
+  add_compile_options(-fsanitize=${CLIP_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${CLIP_SANITIZE})
+endif()
+if(CLIP_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An index file, mapped and validated once; after that every look-up trusts it.
+ *
+ * The functions of clip.h (clip_image_*) are implemented here too. These are the ones the mount's
+ * read path and FUSE operations need: no allocation, no locks, any thread. Node numbers are inode
+ * numbers, 1 is the root; numbers of hard links' further names are valid too and mean the file.
+ */
+#ifndef CLIP_INDEX_IMAGE_H
+#define CLIP_INDEX_IMAGE_H
+
+#include "engine/digest.h"
+#include "index/codec.h"
+
+/* As clip_image_open, from memory that stays the caller's (tests, fuzzing). */
+int image_from_memory(const void *bytes, size_t len, struct clip_image **out,
+                      struct clip_error *err);
+
+uint64_t image_n_nodes(const struct clip_image *image);
+bool image_has_xattrs(const struct clip_image *image); /* any at all */
+
+/* The canonical number: that of the file when `ino` is a hard link's further name. 0 if out of
+ * range. */
+uint64_t image_inode(const struct clip_image *image, uint64_t ino);
+uint64_t image_parent(const struct clip_image *image, uint64_t ino);
+
+/* Binary search among a directory's children. The canonical number, -ENOENT, -ENOTDIR. */
+int image_find(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
+               uint64_t *out_ino);
+
+struct image_layer {
+    struct digest digest, diff_id;
+    const char *media_type;
+    enum codec codec;
+    uint64_t size, uncompressed_size;
+    uint64_t n_spans;
+};
+unsigned image_n_layers(const struct clip_image *image);
+void image_layer(const struct clip_image *image, unsigned layer, struct image_layer *out);
+
+/* What to fetch for a span and how to decode it. The window is packed (zran_unpack). */
+struct image_span {
+    uint64_t in_off, in_len;   /* bytes of the blob to fetch */
+    uint64_t out_off, out_len; /* decoded bytes of the layer */
+    uint64_t in_bit;
+    uint32_t flags; /* CHECKPOINT_* */
+    const uint8_t *window;
+    uint32_t window_len;
+    const uint8_t *header;
+    uint32_t header_bit;
+    uint64_t header_bits;
+    struct digest fetched;
+    uint8_t decoded[16];
+};
+void image_span(const struct clip_image *image, unsigned layer, uint64_t index,
+                struct image_span *out);
+/* The span that holds layer byte `off` (off < uncompressed_size). */
+uint64_t image_span_at(const struct clip_image *image, unsigned layer, uint64_t off);
+
+/* The stretch of a regular file that begins at `off`: at most `len` bytes that lie together in a
+ * layer, or a hole. out->len 0 at or past the end. -EISDIR, -EINVAL for what is no file. */
+struct image_extent {
+    bool hole;
+    unsigned layer;
+    uint64_t layer_off;
+    uint64_t len;
+};
+int image_extent(const struct clip_image *image, uint64_t ino, uint64_t off, uint64_t len,
+                 struct image_extent *out);
+
+/* A value by name; -ENODATA. */
+int image_getxattr(const struct clip_image *image, uint64_t ino, const char *name,
+                   const void **out, size_t *out_len);
+
+#endif

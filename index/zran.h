@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random access: one span's compressed bytes in, its decoded bytes out, whatever the codec.
+ *
+ * Pure; any thread. The compressed bytes are those from the byte that holds the checkpoint's
+ * first bit to the byte that holds the last bit before the next checkpoint (or the blob's end).
+ * A resumed span may run over gzip member boundaries.
+ */
+#ifndef CLIP_INDEX_ZRAN_H
+#define CLIP_INDEX_ZRAN_H
+
+#include "index/codec.h"
+
+/* Decodes exactly out_len bytes from `in` resuming at `at` (at->in_bit & 7 bits of the first byte
+ * are skipped; at->out_off only serves messages). -EBADMSG when the bytes do not decode or end
+ * early. Extra input is not an error. */
+int zran_decode(enum codec codec, const struct checkpoint *at, const void *in, size_t in_len,
+                void *out, size_t out_len, struct clip_error *err);
+
+/*
+ * Which bytes of a window a span really uses: only output bytes below 32 KiB can reach back into
+ * it, so the first 32 KiB are decoded twice with two artificial windows whose pairs of bytes name
+ * the place they came from. `in` holds the span's first compressed bytes (as many as are needed
+ * for 32 KiB of output, or all). Unused bytes of `window` are set to zero, and leading unused
+ * bytes are cut away: returns the new length (the used tail), moved to the front of `window`.
+ * -ENODATA when `in` was not enough to know: the window is then untouched and must be kept whole.
+ */
+int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint64_t span_len,
+                uint8_t *window, uint32_t window_len);
+
+/*
+ * The form in which a window is stored: a method byte, then for method 1 a raw deflate or zstd
+ * stream (see docs/format.md). pack: out must hold zran_pack_bound() bytes, the packed length is returned.
+ * unpack: at most CODEC_WINDOW_MAX bytes, the raw length is returned; -EBADMSG on anything else.
+ */
+size_t zran_pack_bound(uint32_t window_len);
+int zran_pack(const uint8_t *window, uint32_t window_len, uint8_t *out, size_t out_cap);
+int zran_unpack(const uint8_t *packed, size_t packed_len, uint8_t *out);
+
+#endif
