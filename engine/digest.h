@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DIGEST_LEN 32
+#define DIGEST_LEN      32
 #define DIGEST_TEXT_LEN 71 /* without the NUL */
 
 struct digest {
