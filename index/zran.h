@@ -10,12 +10,17 @@
 #define CLIP_INDEX_ZRAN_H
 
 #include "index/codec.h"
+#include "index/inflate.h"
 
 /* Decodes exactly out_len bytes from `in` resuming at `at` (at->in_bit & 7 bits of the first byte
  * are skipped; at->out_off only serves messages). -EBADMSG when the bytes do not decode or end
  * early. Extra input is not an error. */
 int zran_decode(enum codec codec, const struct checkpoint *at, const void *in, size_t in_len,
                 void *out, size_t out_len, struct clip_error *err);
+/* The same by a chosen inflater, for tests. */
+int zran_decode_with(enum inflate_backend backend, enum codec codec, const struct checkpoint *at,
+                     const void *in, size_t in_len, void *out, size_t out_len,
+                     struct clip_error *err);
 
 /*
  * Which bytes of a window a span really uses: only output bytes below 32 KiB can reach back into
@@ -30,8 +35,9 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
 
 /*
  * The form in which a window is stored: a method byte, then for method 1 a raw deflate or zstd
- * stream (see docs/format.md). pack: out must hold zran_pack_bound() bytes, the packed length is returned.
- * unpack: at most CODEC_WINDOW_MAX bytes, the raw length is returned; -EBADMSG on anything else.
+ * stream (see docs/format.md). pack: out must hold zran_pack_bound() bytes, the packed length is
+ * returned. unpack: at most CODEC_WINDOW_MAX bytes, the raw length is returned; -EBADMSG on
+ * anything else.
  */
 size_t zran_pack_bound(uint32_t window_len);
 int zran_pack(const uint8_t *window, uint32_t window_len, uint8_t *out, size_t out_cap);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One deflate block at a time (RFC 1951), by ISA-L or by zlib behind one face: what gunzip.c is
+ * made of.
+ *
+ * Every block is given to the inflater as a stream of its own: its history as a dictionary, its
+ * header with the "final" bit set, so that it stops where the block ends. That place, and any
+ * between two symbols, is where decoding can resume, by either inflater.
+ *
+ * Pure, any thread, no I/O. The caller lends input and room, run() moves both on and says why it
+ * stopped. What an inflater has read and not used is counted in bits.
+ */
+#ifndef CLIP_INDEX_INFLATE_H
+#define CLIP_INDEX_INFLATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum inflate_backend { INFLATE_ZLIB, INFLATE_ISAL };
+
+enum inflate_wish {
+    INFLATE_ON,       /* do not stop before you must */
+    INFLATE_TO_SYMBOL /* stop soon, between two symbols; not in a stored block */
+};
+
+enum inflate_stop {
+    INFLATE_MORE_IN,
+    INFLATE_MORE_OUT,
+    INFLATE_AT_SYMBOL, /* all output that the input so far means was given */
+    INFLATE_AT_END     /* of the block */
+};
+
+struct inflate {
+    /* public: lent by the caller, moved on by run() */
+    const uint8_t *in;
+    size_t in_len;
+    uint8_t *out;
+    size_t out_len;
+    /* private */
+    const struct inflate_ops *ops;
+};
+
+/* ISA-L where it was compiled in, unless the build chose zlib. */
+enum inflate_backend inflate_default(void);
+bool inflate_available(enum inflate_backend backend);
+
+/* -ENOMEM, or -EOPNOTSUPP for a backend that was not compiled in. */
+int inflate_new(enum inflate_backend backend, struct inflate **out);
+void inflate_free(struct inflate *inf);
+
+/* Starts a block: `window` is what it may look back on (newest byte last), `bits` the first n_bits
+ * of its header (0 to 7), before any byte that will be lent. The header says "final". */
+int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
+                  unsigned n_bits);
+/* enum inflate_stop, or -EBADMSG, -ENOMEM. */
+int inflate_run(struct inflate *inf, enum inflate_wish wish);
+/* After AT_SYMBOL and AT_END: how many of the bits that were lent come after that place, at most
+ * 64; after AT_END also which, first bit lowest. */
+unsigned inflate_unread(const struct inflate *inf);
+uint64_t inflate_unread_bits(const struct inflate *inf);
+
+/* The CRC-32 of gzip; 0 to begin with. */
+uint32_t inflate_crc32(uint32_t crc, const void *bytes, size_t len);
+
+/* For the backends: inflate_isal.c and inflate_zlib.c. */
+struct inflate_ops {
+    struct inflate *(*open)(void); /* NULL: no memory */
+    void (*close)(struct inflate *inf);
+    int (*begin)(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
+                 unsigned n_bits);
+    int (*run)(struct inflate *inf, enum inflate_wish wish);
+    unsigned (*unread)(const struct inflate *inf);
+    uint64_t (*unread_bits)(const struct inflate *inf);
+};
+extern const struct inflate_ops inflate_zlib_ops;
+extern const struct inflate_ops inflate_isal_ops;
+
+#endif
