@@ -12,12 +12,14 @@
 #include "engine/digest.h"
 #include "index/codec.h"
 
-/* As clip_image_open, from memory that stays the caller's (tests, fuzzing). */
+/* As clip_image_open, from memory that stays the caller's, aligned as malloc does it (tests,
+ * fuzzing). */
 int image_from_memory(const void *bytes, size_t len, struct clip_image **out,
                       struct clip_error *err);
 
 uint64_t image_n_nodes(const struct clip_image *image);
 bool image_has_xattrs(const struct clip_image *image); /* any at all */
+bool image_keeps_runtime_dirs(const struct clip_image *image);
 
 /* The canonical number: that of the file when `ino` is a hard link's further name. 0 if out of
  * range. */
@@ -69,7 +71,7 @@ int image_extent(const struct clip_image *image, uint64_t ino, uint64_t off, uin
                  struct image_extent *out);
 
 /* A value by name; -ENODATA. */
-int image_getxattr(const struct clip_image *image, uint64_t ino, const char *name,
-                   const void **out, size_t *out_len);
+int image_getxattr(const struct clip_image *image, uint64_t ino, const char *name, const void **out,
+                   size_t *out_len);
 
 #endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A section of an index file while it is written: bytes that grow, and where wanted each record
+ * only once. For index/writer.c.
+ */
+#ifndef CLIP_INDEX_SECTION_H
+#define CLIP_INDEX_SECTION_H
+
+#include "engine/map.h"
+
+struct section {
+    /* read-only */
+    uint8_t *bytes;
+    size_t len;
+    /* private */
+    size_t cap;
+    struct map map; /* of what is there once */
+};
+
+void section_init(struct section *section);
+void section_fini(struct section *section);
+/* -ENOMEM */
+int section_append(struct section *section, const void *bytes, size_t len);
+
+/* Appends what is not there yet, and says where it is. -ENOMEM, -EFBIG past 4 GiB. */
+/* A record among records of the same length: its index. */
+int section_intern(struct section *section, const void *record, size_t len, uint32_t *out_index);
+/* Any bytes anywhere: their offset. Nothing is interned at 0. */
+int section_intern_bytes(struct section *section, const void *bytes, size_t len, uint32_t *out_off);
+
+#endif
