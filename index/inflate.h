@@ -21,13 +21,14 @@ enum inflate_backend { INFLATE_ZLIB, INFLATE_ISAL };
 
 enum inflate_wish {
     INFLATE_ON,       /* do not stop before you must */
-    INFLATE_TO_SYMBOL /* stop soon, between two symbols; not in a stored block */
+    INFLATE_TO_SYMBOL /* stop before a symbol: zlib before the next one, wherever the bytes were
+                         cut, ISA-L somewhere soon; not in a stored block */
 };
 
 enum inflate_stop {
-    INFLATE_MORE_IN,
+    INFLATE_MORE_IN = 1,
     INFLATE_MORE_OUT,
-    INFLATE_AT_SYMBOL, /* all output that the input so far means was given */
+    INFLATE_AT_SYMBOL, /* the next bit that is not read is a symbol's first, not the end's */
     INFLATE_AT_END     /* of the block */
 };
 
@@ -56,7 +57,7 @@ int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_le
 /* enum inflate_stop, or -EBADMSG, -ENOMEM. */
 int inflate_run(struct inflate *inf, enum inflate_wish wish);
 /* After AT_SYMBOL and AT_END: how many of the bits that were lent come after that place, at most
- * 64; after AT_END also which, first bit lowest. */
+ * 64, and which, the first one lowest. */
 unsigned inflate_unread(const struct inflate *inf);
 uint64_t inflate_unread_bits(const struct inflate *inf);
 

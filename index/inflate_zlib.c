@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* zlib says all we need: Z_BLOCK stops where the block ends, data_type counts the bits that were
- * read and not used, inflateMark() says how far we are into a symbol, inflatePrime() takes the
- * first bits of a stream that begins inside a byte. It takes no byte before it needs it, so that
- * less than one stays unread where a block ends. */
+/*
+ * zlib says all we need: Z_BLOCK stops where the block ends, data_type counts the bits that were
+ * read and not used, inflatePrime() takes the first bits of a stream that begins inside a byte.
+ *
+ * Given no room it reads on to the next symbol, and inflateMark() tells that one's bits: so it can
+ * stop between two symbols at any byte of output, and the same wherever the input was cut. Had it
+ * stopped before it saw the next symbol, that might have been the block's end.
+ */
 #include "index/inflate.h"
 
 #include "engine/queue.h"
@@ -15,8 +19,8 @@
 struct inflate_z {
     struct inflate base;
     z_stream z;
-    unsigned back; /* bits before the unread ones that belong to the symbol we stopped in */
-    uint8_t last;  /* the last byte it took */
+    unsigned back;   /* bits before the unread ones that belong to the symbol we stopped in */
+    uint64_t recent; /* the last eight bytes it took, the newest on top */
 };
 
 static struct inflate *z_open(void)
@@ -43,7 +47,7 @@ static int z_begin(struct inflate *base, const uint8_t *window, uint32_t window_
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
     inf->back = 0;
-    inf->last = (uint8_t)(bits << (8 - n_bits));
+    inf->recent = n_bits ? (uint64_t)bits << (64 - n_bits) : 0;
     inflateReset(&inf->z);
     if (n_bits)
         inflatePrime(&inf->z, (int)n_bits, (int)bits);
@@ -52,36 +56,95 @@ static int z_begin(struct inflate *base, const uint8_t *window, uint32_t window_
     return 0;
 }
 
+static void remember(struct inflate_z *inf, const uint8_t *in, size_t len)
+{
+    for (size_t i = len > 8 ? len - 8 : 0; i < len; i++)
+        inf->recent = inf->recent >> 8 | (uint64_t)in[i] << 56;
+}
+
 /* One call of inflate() with what is lent; `room` bounds what may come out. */
 static int inflate_lent(struct inflate_z *inf, size_t room)
 {
     struct inflate *base = &inf->base;
     z_stream *z = &inf->z;
+    uint8_t nowhere;
     int r;
 
     z->next_in = (Bytef *)base->in;
     z->avail_in = base->in_len < INT_MAX ? (uInt)base->in_len : INT_MAX;
-    z->next_out = base->out;
+    z->next_out = room ? base->out : &nowhere;
     z->avail_out = room < INT_MAX ? (uInt)room : INT_MAX;
     r = inflate(z, Z_BLOCK);
-    if (z->next_in != base->in)
-        inf->last = z->next_in[-1];
+    remember(inf, base->in, (size_t)(z->next_in - base->in));
     base->in_len -= (size_t)(z->next_in - base->in);
     base->in = z->next_in;
-    base->out_len -= (size_t)(z->next_out - base->out);
-    base->out = z->next_out;
+    if (room) {
+        base->out_len -= (size_t)(z->next_out - base->out);
+        base->out = z->next_out;
+    }
     return r;
 }
 
-/* Are we between two symbols, or at one's start with nothing of it given yet? */
+/* What a return code means, or 0 to look further. */
+static int check(const struct inflate_z *inf, int r)
+{
+    if (r == Z_MEM_ERROR)
+        return -ENOMEM;
+    if (r != Z_OK && r != Z_BUF_ERROR)
+        return -EBADMSG;
+    return inf->z.data_type & 128 ? INFLATE_AT_END : 0;
+}
+
+static int run_on(struct inflate_z *inf)
+{
+    for (;;) {
+        int r = inflate_lent(inf, inf->base.out_len), found = check(inf, r);
+
+        if (found)
+            return found;
+        if (!inf->base.out_len)
+            return INFLATE_MORE_OUT;
+        if (!inf->base.in_len && r == Z_BUF_ERROR)
+            return INFLATE_MORE_IN;
+    }
+}
+
+/* Bytes that were given of a match that goes on. */
+static unsigned given_of_match(struct inflate_z *inf)
+{
+    long mark = inflateMark(&inf->z);
+
+    return mark < 0 ? 0 : (unsigned)(mark & 0xffff);
+}
+
+/* In a symbol of which nothing was given yet? */
 static bool at_symbol(struct inflate_z *inf)
 {
     long mark = inflateMark(&inf->z);
 
-    if (mark < 0 || (mark & 0xffff))
+    if (mark < 1 << 16 || (mark & 0xffff))
         return false;
     inf->back = (unsigned)(mark >> 16);
     return true;
+}
+
+static int run_to_symbol(struct inflate_z *inf)
+{
+    for (;;) {
+        bool in_match = given_of_match(inf) > 0;
+        int r, found;
+
+        if (in_match && !inf->base.out_len)
+            return INFLATE_MORE_OUT;
+        r = inflate_lent(inf, in_match ? 1 : 0);
+        found = check(inf, r);
+        if (found)
+            return found;
+        if (at_symbol(inf))
+            return INFLATE_AT_SYMBOL;
+        if (!inf->base.in_len && r == Z_BUF_ERROR)
+            return INFLATE_MORE_IN;
+    }
 }
 
 static int z_run(struct inflate *base, enum inflate_wish wish)
@@ -89,24 +152,7 @@ static int z_run(struct inflate *base, enum inflate_wish wish)
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
     inf->back = 0;
-    for (;;) {
-        /* symbols end where they like: byte by byte one is found within 258 */
-        size_t room = wish == INFLATE_TO_SYMBOL && base->out_len ? 1 : base->out_len;
-        int r = inflate_lent(inf, room);
-
-        if (r == Z_MEM_ERROR)
-            return -ENOMEM;
-        if (r != Z_OK && r != Z_BUF_ERROR)
-            return -EBADMSG;
-        if (inf->z.data_type & 128)
-            return INFLATE_AT_END;
-        if (wish == INFLATE_TO_SYMBOL && at_symbol(inf))
-            return INFLATE_AT_SYMBOL;
-        if (!base->out_len)
-            return INFLATE_MORE_OUT;
-        if (!base->in_len && r == Z_BUF_ERROR)
-            return INFLATE_MORE_IN;
-    }
+    return wish == INFLATE_TO_SYMBOL ? run_to_symbol(inf) : run_on(inf);
 }
 
 static unsigned z_unread(const struct inflate *base)
@@ -120,7 +166,9 @@ static uint64_t z_unread_bits(const struct inflate *base)
 {
     const struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
-    return inf->last >> (8 - (inf->z.data_type & 7));
+    unsigned n_bits = z_unread(base);
+
+    return n_bits ? inf->recent >> (64 - n_bits) : 0;
 }
 
 const struct inflate_ops inflate_zlib_ops = {
