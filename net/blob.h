@@ -59,6 +59,7 @@ struct blob_range {
     /* private */
     struct source *source;
     blob_range_cb done;
+    struct later refusal;
     void *impl;
 };
 

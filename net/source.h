@@ -41,6 +41,7 @@ struct source_resolve {
     /* private */
     struct source *source;
     source_resolve_cb done;
+    struct later refusal;
     void *impl;
 };
 
