@@ -34,10 +34,11 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
                 uint8_t *window, uint32_t window_len);
 
 /*
- * The form in which a window is stored: a method byte, then for method 1 a raw deflate or zstd
- * stream (see docs/format.md). pack: out must hold zran_pack_bound() bytes, the packed length is
- * returned. unpack: at most CODEC_WINDOW_MAX bytes, the raw length is returned; -EBADMSG on
- * anything else.
+ * The form in which a window is stored: a method byte, then for method 0 the window, for method 1 a
+ * zstd frame of: the number of runs (2 bytes, little-endian); per run two LEB128 numbers, how many
+ * zeros come before it and how long it is; the bytes of all runs.
+ * pack: out must hold zran_pack_bound() bytes; the packed length is returned, or -ENOMEM.
+ * unpack: at most CODEC_WINDOW_MAX bytes; the raw length is returned, -EBADMSG on anything else.
  */
 size_t zran_pack_bound(uint32_t window_len);
 int zran_pack(const uint8_t *window, uint32_t window_len, uint8_t *out, size_t out_cap);
