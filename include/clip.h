@@ -224,6 +224,25 @@ CLIP_API int clip_image_xattr(const struct clip_image *image, uint64_t ino, uint
 CLIP_API int clip_image_content_digest(const struct clip_image *image, uint64_t ino,
                                        uint8_t out[32]);
 
+/* ------------------------------------------------------------------- verify */
+
+struct clip_verify;
+
+struct clip_verify_options {
+    struct clip_image *image; /* a reference is taken */
+    const char *source;       /* where the blobs are, instead of what the index names */
+    struct clip_source_options net;
+    clip_progress_cb on_progress; /* as of an index run: the blobs' bytes; may be NULL */
+    void *progress_data;
+};
+
+/* Checks an index against its blobs: every blob's digest and diff_id, the tree with all metadata
+ * and content digests, and every span as a mount would fetch it. `out` is valid until `done`. */
+CLIP_API int clip_verify_start(struct clip_engine *engine,
+                               const struct clip_verify_options *options, clip_done_cb done,
+                               void *data, struct clip_verify **out, struct clip_error *err);
+CLIP_API void clip_verify_cancel(struct clip_verify *verify);
+
 /* ------------------------------------------------------------------ reading */
 
 struct clip_counters {
@@ -260,8 +279,6 @@ CLIP_API void clip_reader_counters(const struct clip_reader *reader, struct clip
  * devices and xattrs. Nothing is ever written outside of `dir`. */
 CLIP_API int clip_reader_extract(struct clip_reader *reader, uint64_t ino, const char *dir,
                                  clip_done_cb done, void *data);
-/* Fetches every blob once and checks blobs, spans and files against the index. */
-CLIP_API int clip_reader_verify(struct clip_reader *reader, clip_done_cb done, void *data);
 
 /* -------------------------------------------------------------------- mount */
 

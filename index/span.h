@@ -3,11 +3,12 @@
  * A few bytes anywhere: a run of adjacent spans of one layer, fetched by one Range request,
  * verified, decoded and verified again, each span a pool job of its own.
  *
- * A request, embedded in who waits (the span cache). A digest that is wrong is asked for again
- * (`attempt` of net/blob.h) SPAN_ATTEMPTS times before it is an error. On the loop's thread.
+ * A request, embedded in who waits (the span cache). A span whose bytes are wrong is asked for
+ * again (`attempt` of net/blob.h), SPAN_ATTEMPTS times in all, before it is an error. On the
+ * loop's thread.
  *
  * A span may be too large for memory (a zstd layer of one frame): span_is_stream() says so, and
- * then its bytes come in order through on_piece while they are decoded, from a blob stream.
+ * then its bytes come in order through on_piece while they are fetched and decoded.
  */
 #ifndef CLIP_INDEX_SPAN_H
 #define CLIP_INDEX_SPAN_H
@@ -15,9 +16,10 @@
 #include "index/image.h"
 #include "net/blob.h"
 
-#define SPAN_ATTEMPTS 3u
-#define SPAN_STREAM_MIN                                                                            \
-    (160ull << 20) /* decoded or compressed bytes from which a span is a stream */
+#define SPAN_ATTEMPTS   3u
+#define SPAN_STREAM_MIN (32ull << 20) /* bytes, compressed or decoded, from which one is a stream  \
+                                       */
+#define SPAN_PIECE_MAX (1u << 20)     /* bytes of a stream's piece */
 
 struct span_fetch;
 
@@ -26,17 +28,18 @@ struct span_fetch;
  * stream. */
 typedef void (*span_decoded_cb)(struct span_fetch *req, uint64_t index, int status,
                                 struct slab *slab);
-/* The next `slab->len` decoded bytes of a stream span, at layer offset `off` (the receiver's to
- * unlock). They are not verified until done(0): what fails then has to be dropped. */
+/* The next `slab->len` decoded bytes of a stream, at layer offset `off` (the slab is the
+ * receiver's to unlock). They are not verified until on_done(0): what fails then has to be
+ * dropped. The stream waits for span_fetch_resume() before it gives the next. */
 typedef void (*span_piece_cb)(struct span_fetch *req, uint64_t off, struct slab *slab);
-/* After the last of the above. status: 0, or the first failure; then req->err says what. */
+/* After the last of the above. status: 0, or a failure; then req->err says what. */
 typedef void (*span_done_cb)(struct span_fetch *req, int status);
 
 struct span_fetch {
     /* public, set by the caller */
     struct clip_image *image; /* borrowed until done */
     unsigned layer;
-    uint64_t first, n; /* which spans; a stream span is a run of one */
+    uint64_t first, n; /* which spans, n > 0; a stream is a run of one */
     enum work_lane lane;
     span_decoded_cb on_decoded;
     span_piece_cb on_piece;
@@ -51,8 +54,11 @@ struct span_fetch {
 
 bool span_is_stream(const struct clip_image *image, unsigned layer, uint64_t index);
 
-/* -ENOMEM, and then nothing fires. */
-int span_fetch_start(struct source *source, struct span_fetch *req);
+/* -ENOMEM, and then nothing fires. A stream that failed to verify is not retried in here: what it
+ * gave has to be dropped first. `attempt` counts up from 0 with the caller's own tries of it. */
+int span_fetch_start(struct source *source, struct span_fetch *req, unsigned attempt);
+/* Also allowed when nothing waits for it. */
+void span_fetch_resume(struct span_fetch *req);
 void span_fetch_cancel(struct span_fetch *req);
 
 /* Pure, for a pool job: are `bytes` (out_len of them) what the index says of this span? */

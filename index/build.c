@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The happy path of a build is:
+ * - the source resolves the manifest; then start_layers() keeps `jobs` layers in flight until all
+ *   are through (index/build_layer.h does the work of one).
+ * - one pool job merges the tree, encodes the file and saves it; on_saved() counts the result.
+ * Possible failure modes are: the image cannot be resolved, a layer fails (its sentence names the
+ * layer), the tree or the file cannot be made. The first failure is kept, the other layers are
+ * cancelled, and `done` fires when the last of them has ended. The writer leaves nothing behind.
+ * On cancel, and when the engine closes: the same with -ECANCELED. A save that has begun ends
+ * first; if it succeeded before the cancel came, the build has succeeded.
+ */
+#include "index/build.h"
+
+#include "engine/log.h"
+#include "engine/work.h"
+#include "index/build_layer.h"
+#include "index/tree.h"
+#include "index/writer.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRESS_EVERY_NS 100000000ull
+
+enum slot_state { SLOT_WAITS, SLOT_RUNS, SLOT_DONE };
+
+/* A layer of the image, waiting for its turn, on its way, or done. */
+struct slot {
+    struct clip_index *index;
+    enum slot_state state;
+    struct build_layer *running;
+    struct layer *layer;
+    uint64_t done; /* compressed bytes */
+    uint64_t told_ns;
+};
+
+struct clip_index {
+    struct engine_child child;
+    struct clip_engine *engine;
+    struct clip_index_options options; /* strings below are ours */
+    char *output, *store_ref;
+    clip_index_cb done;
+    void *data;
+
+    struct source *source;
+    struct source_resolve resolve;
+    bool resolving;
+    struct manifest *manifest;
+    struct slot *slots;
+    unsigned n_running, n_done;
+    uint64_t total; /* compressed bytes of all layers */
+
+    struct work save;
+    bool saving;
+    struct clip_index_result result;
+
+    bool closing_source;
+    struct later later;
+    int status;
+    struct clip_error err;
+};
+
+static void go_on(struct clip_index *index);
+
+static void fail(struct clip_index *index, int status, const struct clip_error *err)
+{
+    if (index->status == 0) {
+        index->status = status;
+        index->err = *err;
+    }
+    if (index->resolving)
+        source_resolve_cancel(&index->resolve);
+    for (unsigned i = 0; index->slots && i < index->manifest->n_layers; i++)
+        if (index->slots[i].state == SLOT_RUNS)
+            build_layer_cancel(index->slots[i].running);
+}
+
+/* ---- the end */
+
+static void build_free(struct clip_index *index)
+{
+    for (unsigned i = 0; index->slots && i < index->manifest->n_layers; i++)
+        layer_free(index->slots[i].layer);
+    free(index->slots);
+    manifest_free(index->manifest);
+    free(index->output);
+    free(index->store_ref);
+    free(index);
+}
+
+static void on_source_closed(void *data)
+{
+    struct clip_index *index = data;
+    struct clip_index_result result = index->result;
+    struct clip_error err = index->err;
+    clip_index_cb done = index->done;
+    int status = index->status;
+    void *done_data = index->data;
+
+    later_cancel(&index->later);
+    engine_remove(index->engine, &index->child);
+    build_free(index);
+    done(done_data, status, status < 0 ? &err : NULL, status < 0 ? NULL : &result);
+}
+
+static void end(struct clip_index *index)
+{
+    if (index->closing_source)
+        return;
+    index->closing_source = true;
+    source_close(index->source, on_source_closed, index);
+}
+
+/* ---- the tree and the file */
+
+static void count_result(struct clip_index *index, const struct tree *tree, size_t size)
+{
+    struct clip_index_result *result = &index->result;
+    struct tree_node node;
+
+    result->n_entries = tree_n_nodes(tree) - 1;
+    for (uint32_t i = 0; i < tree_n_nodes(tree); i++) {
+        tree_node(tree, i, &node);
+        result->n_files += node.kind == TREE_FILE || node.kind == TREE_LINK;
+    }
+    result->n_layers = index->manifest->n_layers;
+    for (unsigned i = 0; i < index->manifest->n_layers; i++) {
+        const struct writer_layer *layer = layer_result(index->slots[i].layer);
+        result->n_checkpoints += layer->n_spans;
+        result->compressed_size += layer->size;
+        result->uncompressed_size += layer->uncompressed_size;
+    }
+    result->index_size = size;
+}
+
+static int encode_and_save(struct clip_index *index, const struct tree *tree,
+                           const struct writer_layer *layers)
+{
+    const struct manifest *manifest = index->manifest;
+    const struct writer_image image = {
+        .reference = index->store_ref ? index->store_ref : manifest->reference,
+        .manifest_digest = manifest->digest,
+        .manifest_media_type = manifest->media_type,
+        .platform = manifest->platform,
+        .config = manifest->config,
+        .config_len = manifest->config_len,
+        .span_size = index->options.span_size,
+        .keep_runtime_dirs = index->options.keep_runtime_dirs,
+        .layers = layers,
+        .n_layers = manifest->n_layers,
+        .tree = tree,
+    };
+    uint8_t *bytes;
+    size_t len;
+    int r;
+
+    r = writer_encode(&image, &bytes, &len, &index->err);
+    if (r < 0)
+        return r;
+    r = writer_save(index->output, bytes, len, &index->err);
+    free(bytes);
+    if (r == 0)
+        count_result(index, tree, len);
+    return r;
+}
+
+static int merge_and_save(struct clip_index *index)
+{
+    const struct tree_options options = {.keep_runtime_dirs = index->options.keep_runtime_dirs};
+    unsigned n = index->manifest->n_layers;
+    struct tree_layer **trees = calloc(n ? n : 1, sizeof(trees[0]));
+    struct writer_layer *layers = calloc(n ? n : 1, sizeof(layers[0]));
+    struct tree *tree;
+    int r = -ENOMEM;
+
+    if (!trees || !layers) {
+        err_set(&index->err, r, "out of memory for %u layers", n);
+        goto out;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        trees[i] = layer_tree(index->slots[i].layer);
+        layers[i] = *layer_result(index->slots[i].layer);
+    }
+    r = tree_merge(trees, n, &options, &tree, &index->err);
+    if (r < 0)
+        goto out;
+    r = encode_and_save(index, tree, layers);
+    tree_free(tree);
+out:
+    free(trees);
+    free(layers);
+    return r;
+}
+
+static void save_run(struct work *work)
+{
+    struct clip_index *index = container_of(work, struct clip_index, save);
+
+    index->status = merge_and_save(index);
+}
+
+static void save_done(struct work *work, int status)
+{
+    struct clip_index *index = container_of(work, struct clip_index, save);
+
+    index->saving = false;
+    if (status < 0)
+        index->status = err_set(&index->err, status, "cancelled");
+    end(index);
+}
+
+static void tell_phase(struct clip_index *index, enum clip_index_phase phase)
+{
+    struct clip_index_progress progress = {
+        .phase = phase,
+        .n_layers = index->manifest ? index->manifest->n_layers : 0,
+        .done = phase == CLIP_INDEX_WRITE ? index->total : 0,
+        .total = index->total,
+    };
+
+    if (index->options.on_progress)
+        index->options.on_progress(index->options.progress_data, &progress);
+}
+
+static void start_save(struct clip_index *index)
+{
+    tell_phase(index, CLIP_INDEX_WRITE);
+    index->saving = true;
+    work_submit(index->engine, &index->save, WORK_BULK, save_run, save_done);
+}
+
+/* ---- layers */
+
+static void tell_layer(struct slot *slot)
+{
+    struct clip_index *index = slot->index;
+    struct clip_index_progress progress = {
+        .phase = CLIP_INDEX_LAYERS,
+        .layer = (unsigned)(slot - index->slots),
+        .n_layers = index->manifest->n_layers,
+        .layer_done = slot->done,
+        .layer_total = index->manifest->layers[slot - index->slots].size,
+        .total = index->total,
+    };
+
+    slot->told_ns = engine_now_ns();
+    for (unsigned i = 0; i < index->manifest->n_layers; i++)
+        progress.done += index->slots[i].done;
+    if (index->options.on_progress)
+        index->options.on_progress(index->options.progress_data, &progress);
+}
+
+static void on_layer_progress(void *owner, uint64_t done)
+{
+    struct slot *slot = owner;
+
+    slot->done = done;
+    if (engine_now_ns() - slot->told_ns >= PROGRESS_EVERY_NS)
+        tell_layer(slot);
+}
+
+static void say_which_layer(const struct slot *slot, struct clip_error *err)
+{
+    const struct manifest *manifest = slot->index->manifest;
+    unsigned i = (unsigned)(slot - slot->index->slots);
+    char digest[DIGEST_TEXT_LEN + 1];
+
+    err_prefix(err, "layer %u of %u (%s)", i + 1, manifest->n_layers,
+               digest_format(&manifest->layers[i].digest, digest));
+}
+
+static void on_layer_end(void *owner, int status, const struct clip_error *err, struct layer *layer)
+{
+    struct slot *slot = owner;
+    struct clip_index *index = slot->index;
+
+    slot->state = SLOT_DONE;
+    slot->running = NULL;
+    slot->layer = layer;
+    index->n_running--;
+    index->n_done++;
+    if (status < 0) {
+        struct clip_error which = *err;
+        say_which_layer(slot, &which);
+        fail(index, status, &which);
+    } else {
+        tell_layer(slot);
+        log_debug(index->engine, "layer %u: decoded", (unsigned)(slot - index->slots) + 1);
+    }
+    go_on(index);
+}
+
+static int start_layer(struct slot *slot)
+{
+    struct clip_index *index = slot->index;
+    unsigned i = (unsigned)(slot - index->slots);
+    const struct build_layer_options options = {
+        .source = index->source,
+        .blob = &index->manifest->layers[i],
+        .diff_id = &index->manifest->diff_ids[i],
+        .span_size = index->options.span_size,
+        .on_progress = on_layer_progress,
+        .on_end = on_layer_end,
+        .owner = slot,
+    };
+    struct clip_error err;
+    int r;
+
+    r = build_layer_open(&options, &slot->running, &err);
+    if (r < 0) {
+        say_which_layer(slot, &err);
+        fail(index, r, &err);
+        return r;
+    }
+    slot->state = SLOT_RUNS;
+    index->n_running++;
+    return 0;
+}
+
+/* The largest that waits: it decides when we are through. */
+static struct slot *next_slot(struct clip_index *index)
+{
+    const struct descriptor *layers = index->manifest->layers;
+    struct slot *best = NULL;
+
+    for (unsigned i = 0; i < index->manifest->n_layers; i++) {
+        struct slot *slot = &index->slots[i];
+        if (slot->state == SLOT_WAITS &&
+            (!best || layers[i].size > layers[best - index->slots].size))
+            best = slot;
+    }
+    return best;
+}
+
+/* To be asked wherever a part ends: what is next? */
+static void go_on(struct clip_index *index)
+{
+    struct slot *slot;
+
+    if (index->resolving || index->saving || index->closing_source)
+        return;
+    while (index->status == 0 && index->n_running < index->options.jobs &&
+           (slot = next_slot(index)))
+        start_layer(slot);
+    if (index->n_running > 0)
+        return;
+    if (index->status < 0)
+        end(index);
+    else
+        start_save(index);
+}
+
+static int prepare_slots(struct clip_index *index)
+{
+    const struct manifest *manifest = index->manifest;
+
+    index->slots = calloc(manifest->n_layers ? manifest->n_layers : 1, sizeof(index->slots[0]));
+    if (!index->slots)
+        return err_set(&index->err, -ENOMEM, "out of memory for %u layers", manifest->n_layers);
+    for (unsigned i = 0; i < manifest->n_layers; i++) {
+        index->slots[i].index = index;
+        index->total += manifest->layers[i].size; /* manifest.c has checked that this fits */
+    }
+    return 0;
+}
+
+static void on_resolved(struct source_resolve *req, int status)
+{
+    struct clip_index *index = container_of(req, struct clip_index, resolve);
+
+    index->resolving = false;
+    if (status < 0) {
+        fail(index, status, &req->err);
+    } else {
+        index->manifest = req->manifest;
+        if (index->status == 0)
+            index->status = prepare_slots(index);
+    }
+    if (index->status == 0)
+        tell_phase(index, CLIP_INDEX_LAYERS);
+    go_on(index);
+}
+
+/* ---- public */
+
+static void cancel_later(struct later *later)
+{
+    go_on(container_of(later, struct clip_index, later));
+}
+
+void clip_index_cancel(struct clip_index *index)
+{
+    struct clip_error err;
+
+    if (index->closing_source || index->saving)
+        return;
+    err_set(&err, -ECANCELED, "cancelled");
+    fail(index, -ECANCELED, &err);
+    later_call(index->engine, &index->later, cancel_later);
+}
+
+static void on_engine_close(struct engine_child *child)
+{
+    clip_index_cancel(container_of(child, struct clip_index, child));
+}
+
+static int check_options(const struct clip_index_options *options, struct clip_error *err)
+{
+    if (!options->image || !options->output)
+        return err_set(err, -EINVAL, "an image and an output file are needed");
+    if (options->span_size != 0 &&
+        (options->span_size < BUILD_SPAN_MIN || options->span_size > BUILD_SPAN_MAX))
+        return err_set(err, -EINVAL, "span size %" PRIu64 " is not between 64 KiB and 64 MiB",
+                       options->span_size);
+    if (options->jobs > BUILD_JOBS_MAX)
+        return err_set(err, -EINVAL, "%u jobs are more than %u", options->jobs, BUILD_JOBS_MAX);
+    return 0;
+}
+
+static int copy_options(struct clip_index *index, const struct clip_index_options *options)
+{
+    index->options = *options;
+    if (options->span_size == 0)
+        index->options.span_size = BUILD_SPAN_DEFAULT;
+    if (options->jobs == 0)
+        index->options.jobs = BUILD_JOBS_DEFAULT;
+    index->output = strdup(options->output);
+    index->store_ref = options->store_ref ? strdup(options->store_ref) : NULL;
+    return index->output && (index->store_ref || !options->store_ref) ? 0 : -ENOMEM;
+}
+
+int clip_index_start(struct clip_engine *engine, const struct clip_index_options *options,
+                     clip_index_cb done, void *data, struct clip_index **out,
+                     struct clip_error *err)
+{
+    struct clip_index *index;
+    int r;
+
+    r = check_options(options, err);
+    if (r < 0)
+        return r;
+    index = calloc(1, sizeof(*index));
+    if (!index || copy_options(index, options) < 0) {
+        r = err_set(err, -ENOMEM, "out of memory");
+        goto fail;
+    }
+    index->engine = engine;
+    index->done = done;
+    index->data = data;
+    later_init(&index->later);
+    r = source_open(engine, options->image, &options->source, &index->source, err);
+    if (r < 0)
+        goto fail;
+    r = engine_add(engine, &index->child, ENGINE_USER, NULL, on_engine_close);
+    if (r < 0) {
+        err_set(err, r, "the engine is closing");
+        source_close(index->source, NULL, NULL);
+        goto fail;
+    }
+    index->resolving = true;
+    source_resolve(index->source, &index->resolve, on_resolved);
+    *out = index;
+    return 0;
+fail:
+    if (index)
+        build_free(index);
+    return r;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One blob through its stages: stream, inflate job, parse job; the part of a build (index/build.h)
+ * that knows a single layer.
+ *
+ * At most one job of each stage is in flight, so that one core inflates while another hashes. What
+ * is between the stages is bounded by BUILD_IN_SLABS and BUILD_OUT_SLABS: the blob gets credit only
+ * for what they can take. A handle: opened, cancelled or not, on_end once. On the loop's thread.
+ */
+#ifndef CLIP_INDEX_BUILD_LAYER_H
+#define CLIP_INDEX_BUILD_LAYER_H
+
+#include "index/layer.h"
+#include "net/blob.h"
+
+#define BUILD_IN_LEN    (256u << 10) /* bytes of a compressed slab at most */
+#define BUILD_IN_SLABS  8u           /* that may wait for their inflate job */
+#define BUILD_OUT_LEN   (1u << 20)   /* bytes of a decoded slab */
+#define BUILD_OUT_SLABS 4u           /* between inflate and parse */
+#define BUILD_ATTEMPTS  3u           /* of a blob whose bytes have the wrong digest */
+
+struct build_layer;
+
+struct build_layer_options {
+    struct source *source;
+    const struct descriptor *blob; /* borrowed until on_end */
+    const struct digest *diff_id;  /* likewise */
+    uint64_t span_size;
+    /* `done` compressed bytes are through the first stage */
+    void (*on_progress)(void *owner, uint64_t done);
+    /* 0: `layer`, finished, is the receiver's to layer_free(); else NULL */
+    void (*on_end)(void *owner, int status, const struct clip_error *err, struct layer *layer);
+    void *owner;
+};
+
+/* -ENOMEM, or what the source says at once; then nothing fires. */
+int build_layer_open(const struct build_layer_options *options, struct build_layer **out,
+                     struct clip_error *err);
+void build_layer_cancel(struct build_layer *bl);
+
+#endif

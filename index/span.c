@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The happy path of a fetch is:
+ * - one range covers the compressed bytes of all its spans (neighbours may share a byte).
+ * - pump() keeps at most as many decode jobs in flight as the pool has threads; each takes its
+ *   part of the range, verifies it, decodes it into a slab, verifies that, and is handed up.
+ * - when no span waits and no job runs, finish() tells on_done and frees what we had.
+ * Possible failure modes are:
+ * - the source gives up: every span that is not decoded yet fails with its error.
+ * - bytes are wrong: that span alone is fetched again, after the others, with the next attempt.
+ * On cancel: the range and the jobs are cancelled; each part that ends asks finish().
+ * A stream (span_stream.c) has the same face and a path of its own.
+ */
+#include "index/span.h"
+
+#include "engine/log.h"
+#include "index/span_stream.h"
+#include "index/zran.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum unit_state { UNIT_WAITS, UNIT_RUNS, UNIT_BAD, UNIT_DONE };
+
+/* A span of the run on its way. */
+struct unit {
+    struct work work;
+    struct fetch *fetch;
+    struct image_span span;
+    enum unit_state state;
+    unsigned attempt;
+    const uint8_t *in; /* in fetch->range.slab */
+    struct slab *out;
+    struct clip_error err;
+    int status;
+};
+
+struct fetch {
+    struct span_stream *stream; /* set: it is one, and nothing below is used */
+    struct span_fetch *req;
+    struct source *source;
+    struct clip_engine *engine;
+    struct descriptor blob;
+    enum codec codec;
+    struct blob_range range;
+    bool ranging;
+    bool cancelled;
+    unsigned n_running;
+    uint64_t range_first, range_n; /* the units that fetch->range is for */
+    int status;
+    uint64_t n_units;
+    struct unit units[];
+};
+
+static void pump(struct fetch *fetch);
+
+bool span_matches(const struct image_span *span, const void *bytes)
+{
+    XXH128_canonical_t canonical;
+
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, span->out_len));
+    return memcmp(canonical.digest, span->decoded, sizeof(canonical.digest)) == 0;
+}
+
+bool span_is_stream(const struct clip_image *image, unsigned layer, uint64_t index)
+{
+    struct image_span span;
+
+    image_span(image, layer, index, &span);
+    return (span.flags & CHECKPOINT_FRESH) &&
+           (span.out_len >= SPAN_STREAM_MIN || span.in_len >= SPAN_STREAM_MIN);
+}
+
+/* ---- in the pool */
+
+static int decode_verified(struct unit *unit)
+{
+    const struct image_span *span = &unit->span;
+    uint8_t window[CODEC_WINDOW_MAX];
+    struct checkpoint at = {
+        .in_bit = span->in_bit,
+        .out_off = span->out_off,
+        .flags = span->flags,
+        .window = window,
+        .header = span->header,
+        .header_bit = span->header_bit,
+        .header_bits = span->header_bits,
+    };
+
+    if (span->window_len > 0) {
+        int r = zran_unpack(span->window, span->window_len, window);
+        if (r < 0)
+            return err_set(&unit->err, CLIP_EFORMAT, "the index's window does not unpack");
+        at.window_len = (uint32_t)r;
+    }
+    return zran_decode(unit->fetch->codec, &at, unit->in, span->in_len, unit->out->bytes,
+                       span->out_len, &unit->err);
+}
+
+static int decode(struct unit *unit)
+{
+    const struct image_span *span = &unit->span;
+    struct digest digest;
+    int r;
+
+    sha256_of(unit->in, span->in_len, &digest);
+    if (!digest_equal(&digest, &span->fetched))
+        return err_set(&unit->err, CLIP_EDIGEST,
+                       "the source's bytes are not those that were indexed");
+    r = decode_verified(unit);
+    if (r < 0)
+        return r;
+    if (!span_matches(span, unit->out->bytes))
+        return err_set(&unit->err, CLIP_EDIGEST, "the decoded bytes have the wrong checksum");
+    return 0;
+}
+
+static void decode_run(struct work *work)
+{
+    struct unit *unit = container_of(work, struct unit, work);
+
+    unit->status = decode(unit);
+}
+
+/* ---- on the loop */
+
+static void fail_unit(struct unit *unit, int status, const struct clip_error *err)
+{
+    struct fetch *fetch = unit->fetch;
+    struct span_fetch *req = fetch->req;
+
+    unit->state = UNIT_DONE;
+    if (fetch->status == 0) {
+        fetch->status = status;
+        req->err = *err;
+    }
+    req->on_decoded(req, req->first + (uint64_t)(unit - fetch->units), status, NULL);
+}
+
+static void fail_rest(struct fetch *fetch, int status, const struct clip_error *err)
+{
+    for (uint64_t i = 0; i < fetch->n_units; i++) {
+        struct unit *unit = &fetch->units[i];
+        if (unit->state == UNIT_WAITS || unit->state == UNIT_BAD)
+            fail_unit(unit, status, err);
+    }
+}
+
+static void finish(struct fetch *fetch)
+{
+    struct span_fetch *req = fetch->req;
+    int status = fetch->status;
+
+    slab_unlock(fetch->range.slab);
+    free(fetch->blob.media_type);
+    free(fetch);
+    req->impl = NULL;
+    req->on_done(req, status);
+}
+
+static void say_which(struct unit *unit)
+{
+    struct fetch *fetch = unit->fetch;
+    char digest[DIGEST_TEXT_LEN + 1];
+
+    err_prefix(&unit->err, "%s: blob %s bytes %" PRIu64 "-%" PRIu64, source_name(fetch->source),
+               digest_format(&fetch->blob.digest, digest), unit->span.in_off,
+               unit->span.in_off + unit->span.in_len - 1);
+}
+
+/* The bytes are wrong: once more, from elsewhere, or give up. */
+static void unit_went_wrong(struct unit *unit)
+{
+    say_which(unit);
+    if (unit->attempt + 1 >= SPAN_ATTEMPTS || unit->fetch->cancelled) {
+        fail_unit(unit, unit->status, &unit->err);
+        return;
+    }
+    log_debug(unit->fetch->engine, "span: attempt %u: %s", unit->attempt + 1, unit->err.message);
+    unit->attempt++;
+    unit->state = UNIT_BAD;
+}
+
+static void decode_done(struct work *work, int status)
+{
+    struct unit *unit = container_of(work, struct unit, work);
+    struct fetch *fetch = unit->fetch;
+    struct span_fetch *req = fetch->req;
+    struct slab *out = unit->out;
+
+    fetch->n_running--;
+    unit->out = NULL;
+    if (status < 0) {
+        slab_unlock(out);
+        err_set(&unit->err, status, "cancelled");
+        fail_unit(unit, status, &unit->err);
+    } else if (unit->status < 0) {
+        slab_unlock(out);
+        unit_went_wrong(unit);
+    } else {
+        unit->state = UNIT_DONE;
+        out->len = unit->span.out_len;
+        req->on_decoded(req, req->first + (uint64_t)(unit - fetch->units), 0, out);
+    }
+    pump(fetch);
+}
+
+static void start_unit(struct unit *unit)
+{
+    struct fetch *fetch = unit->fetch;
+
+    unit->out = slab_new(fetch->engine, unit->span.out_len);
+    if (!unit->out) {
+        err_set(&unit->err, -ENOMEM, "out of memory for a span of %" PRIu64 " bytes",
+                unit->span.out_len);
+        fail_unit(unit, -ENOMEM, &unit->err);
+        return;
+    }
+    unit->in = fetch->range.slab->bytes + (unit->span.in_off - fetch->range.off);
+    unit->state = UNIT_RUNS;
+    fetch->n_running++;
+    work_submit(fetch->engine, &unit->work, fetch->req->lane, decode_run, decode_done);
+}
+
+static void on_range(struct blob_range *range, int status)
+{
+    struct fetch *fetch = container_of(range, struct fetch, range);
+
+    fetch->ranging = false;
+    if (status < 0) {
+        fail_rest(fetch, status, &range->err);
+    } else {
+        fetch->req->fetched += range->len;
+        for (uint64_t i = 0; i < fetch->range_n; i++)
+            if (fetch->units[fetch->range_first + i].state == UNIT_BAD)
+                fetch->units[fetch->range_first + i].state = UNIT_WAITS;
+    }
+    pump(fetch);
+}
+
+/* One range for the units [first, first + n). */
+static void start_range(struct fetch *fetch, uint64_t first, uint64_t n)
+{
+    const struct image_span *from = &fetch->units[first].span;
+    const struct image_span *to = &fetch->units[first + n - 1].span;
+
+    slab_unlock(fetch->range.slab);
+    fetch->range = (struct blob_range){
+        .blob = &fetch->blob,
+        .off = from->in_off,
+        .len = to->in_off + to->in_len - from->in_off,
+        .attempt = fetch->units[first].attempt,
+        .lane = fetch->req->lane,
+    };
+    fetch->range_first = first;
+    fetch->range_n = n;
+    fetch->ranging = true;
+    fetch->req->n_requests++;
+    blob_range_fetch(fetch->source, &fetch->range, on_range);
+}
+
+static struct unit *unit_in_state(struct fetch *fetch, enum unit_state state)
+{
+    for (uint64_t i = 0; i < fetch->n_units; i++)
+        if (fetch->units[i].state == state)
+            return &fetch->units[i];
+    return NULL;
+}
+
+static void pump(struct fetch *fetch)
+{
+    unsigned limit = work_pool_threads(fetch->engine);
+    struct unit *unit;
+
+    if (fetch->ranging)
+        return;
+    while (!fetch->cancelled && fetch->n_running < limit &&
+           (unit = unit_in_state(fetch, UNIT_WAITS)))
+        start_unit(unit);
+    if (fetch->n_running > 0)
+        return;
+    if (fetch->cancelled) {
+        struct clip_error err;
+        err_set(&err, -ECANCELED, "cancelled");
+        fail_rest(fetch, -ECANCELED, &err);
+    }
+    unit = unit_in_state(fetch, UNIT_BAD);
+    if (unit)
+        start_range(fetch, (uint64_t)(unit - fetch->units), 1);
+    else
+        finish(fetch);
+}
+
+static struct fetch *fetch_new(struct source *source, struct span_fetch *req)
+{
+    struct fetch *fetch = calloc(1, sizeof(*fetch) + req->n * sizeof(fetch->units[0]));
+    struct image_layer layer;
+
+    if (!fetch)
+        return NULL;
+    image_layer(req->image, req->layer, &layer);
+    fetch->req = req;
+    fetch->source = source;
+    fetch->engine = source_engine(source);
+    fetch->codec = layer.codec;
+    fetch->blob.digest = layer.digest;
+    fetch->blob.size = layer.size;
+    fetch->blob.media_type = strdup(layer.media_type);
+    if (!fetch->blob.media_type) {
+        free(fetch);
+        return NULL;
+    }
+    return fetch;
+}
+
+static void on_stream_end(void *owner, int status)
+{
+    struct fetch *fetch = owner;
+
+    fetch->status = status;
+    finish(fetch);
+}
+
+static int start_stream(struct fetch *fetch, unsigned attempt)
+{
+    const struct span_stream_options options = {
+        .source = fetch->source,
+        .blob = &fetch->blob,
+        .codec = fetch->codec,
+        .req = fetch->req,
+        .attempt = attempt,
+        .on_end = on_stream_end,
+        .owner = fetch,
+    };
+    int r;
+
+    r = span_stream_open(&options, &fetch->stream);
+    if (r < 0) {
+        free(fetch->blob.media_type);
+        free(fetch);
+    }
+    return r;
+}
+
+int span_fetch_start(struct source *source, struct span_fetch *req, unsigned attempt)
+{
+    struct fetch *fetch = fetch_new(source, req);
+
+    if (!fetch)
+        return -ENOMEM;
+    req->fetched = 0;
+    req->n_requests = 0;
+    err_clear(&req->err);
+    if (req->n == 1 && span_is_stream(req->image, req->layer, req->first)) {
+        int r = start_stream(fetch, attempt);
+        if (r == 0)
+            req->impl = fetch;
+        return r;
+    }
+    fetch->n_units = req->n;
+    for (uint64_t i = 0; i < req->n; i++) {
+        fetch->units[i].fetch = fetch;
+        fetch->units[i].state = UNIT_BAD; /* until its bytes are there */
+        fetch->units[i].attempt = attempt;
+        image_span(req->image, req->layer, req->first + i, &fetch->units[i].span);
+    }
+    req->impl = fetch;
+    start_range(fetch, 0, req->n);
+    return 0;
+}
+
+void span_fetch_resume(struct span_fetch *req)
+{
+    struct fetch *fetch = req->impl;
+
+    if (fetch && fetch->stream)
+        span_stream_resume(fetch->stream);
+}
+
+void span_fetch_cancel(struct span_fetch *req)
+{
+    struct fetch *fetch = req->impl;
+
+    if (!fetch || fetch->cancelled)
+        return;
+    fetch->cancelled = true;
+    if (fetch->stream) {
+        span_stream_cancel(fetch->stream);
+        return;
+    }
+    if (fetch->ranging)
+        blob_range_cancel(&fetch->range);
+    for (uint64_t i = 0; i < fetch->n_units; i++)
+        if (fetch->units[i].state == UNIT_RUNS)
+            work_cancel(&fetch->units[i].work);
+}
