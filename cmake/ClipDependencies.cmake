@@ -24,6 +24,15 @@ clip_pkg(zstd    libzstd      libzstd-dev)
 clip_pkg(zlib    zlib         zlib1g-dev)
 clip_pkg(jansson jansson      libjansson-dev)
 
+# On x86 it may be built to choose its vectors by the processor it runs on (engine/xxh3.h).
+include(CheckSymbolExists)
+set(CMAKE_REQUIRED_LIBRARIES PkgConfig::dep_xxhash)
+check_symbol_exists(XXH3_128bits_update_dispatch xxh_x86dispatch.h CLIP_HAVE_XXH_DISPATCH)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(CLIP_HAVE_XXH_DISPATCH)
+  target_compile_definitions(PkgConfig::dep_xxhash INTERFACE CLIP_HAVE_XXH_DISPATCH=1)
+endif()
+
 # mbedtls 2.28 has no .pc file.
 find_path(MBEDTLS_INCLUDE mbedtls/ssl.h)
 find_library(MBEDTLS_LIB mbedtls)

@@ -12,7 +12,8 @@
  *   sentence for people. It may be NULL. Out-parameters are not touched on failure.
  * - Requests: a `done` callback fires exactly once, on the loop, never from inside the call that
  *   started it. If the starting call fails, it does not fire. Cancelling is a wish: it still fires.
- * - The loop is the host's: we do not run it, stop it, or keep it alive when idle.
+ * - The loop is the host's: we do not run it, stop it, or keep it alive when idle. As libuv asks,
+ *   the host ignores SIGPIPE.
  * - Strings and structs passed in are copied unless the text says that they are borrowed.
  */
 #ifndef CLIP_H
@@ -24,7 +25,7 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define CLIP_API __attribute__((visibility("default")))
+#define CLIP_API               __attribute__((visibility("default")))
 #define CLIP_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define CLIP_API
@@ -200,7 +201,8 @@ struct clip_stat {
 CLIP_API int clip_image_lookup(const struct clip_image *image, const char *path, bool follow,
                                uint64_t *out_ino);
 CLIP_API int clip_image_stat(const struct clip_image *image, uint64_t ino, struct clip_stat *out);
-/* The index-th child, sorted by name bytes; -ENOENT past the last. The name is not NUL terminated. */
+/* The index-th child, sorted by name bytes; -ENOENT past the last. The name is not NUL terminated.
+ */
 struct clip_dirent {
     const char *name;
     size_t name_len;
@@ -286,9 +288,10 @@ struct clip_mount_options {
     struct clip_image *image; /* a reference is taken */
     const char *mountpoint;   /* an existing, empty directory */
     struct clip_reader_options reader;
-    bool allow_dev, allow_suid;  /* else nosuid,nodev; an overlay above does not need them */
-    clip_done_cb on_unmounted;   /* the kernel let go without us asking (umount, abort); may be NULL */
-    void *data;                  /* for on_unmounted */
+    bool allow_dev, allow_suid; /* else nosuid,nodev; an overlay above does not need them */
+    clip_done_cb
+        on_unmounted; /* the kernel let go without us asking (umount, abort); may be NULL */
+    void *data;       /* for on_unmounted */
 };
 
 /* `done` fires with 0 when the tree can be used, or with why not and then `out` is gone. */
@@ -307,17 +310,19 @@ CLIP_API int clip_unmount(const char *mountpoint, struct clip_error *err);
 /* ------------------------------------------------------------------ overlay */
 
 /* An overlayfs in `dir`: rootfs is the mount, with upper and work beside it; `lower` is a mounted
- * image. Read-only: no upper. The mount is made on the pool. */
+ * image. Read-only: no upper. The mount is made on the pool, and so are the directories that are
+ * missing; those go again when it fails. */
 struct clip_overlay_options {
     const char *lower;
     const char *dir;
-    const char *upper; /* NULL: dir/upper */
+    const char *upper; /* NULL: dir/upper and dir/work; else its work is UPPER.work */
     bool read_only;
 };
 CLIP_API int clip_overlay_mount(struct clip_engine *engine,
                                 const struct clip_overlay_options *options, clip_done_cb done,
                                 void *data, struct clip_error *err);
-/* Takes the overlay in `dir` away; with `remove` also upper, work and dir. */
+/* Takes the overlay in `dir` away; with `remove` also rootfs, upper, work, and dir if nothing else
+ * is in it. -EBUSY while something in it is in use. */
 CLIP_API int clip_overlay_unmount(struct clip_engine *engine, const char *dir, bool remove,
                                   clip_done_cb done, void *data, struct clip_error *err);
 
