@@ -24,6 +24,8 @@ struct sha256 {
 
 void sha256_init(struct sha256 *sha);
 void sha256_update(struct sha256 *sha, const void *bytes, size_t len);
+/* The same bytes for both, at little more than the price of one where the CPU can do that. */
+void sha256_update_both(struct sha256 *a, struct sha256 *b, const void *bytes, size_t len);
 void sha256_final(struct sha256 *sha, struct digest *out);
 void sha256_of(const void *bytes, size_t len, struct digest *out);
 
