@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path of an engine is:
- * - clip_engine_open() takes the host's loop and puts three handles on it, none of which keeps the
- *   loop alive: `idle` runs the laters, `prepare` and `check` measure how long a turn takes.
+ * - clip_engine_open() takes the host's loop and puts four handles on it, none of which keeps the
+ *   loop alive: `idle` runs the laters, `prepare` and `check` measure how long a turn takes, and
+ *   one is the pool's (work.c).
  * - passengers add themselves as children and remove themselves when they are gone.
  * Possible failure modes are: no memory, at open only.
  * On close: the children of a level are asked to close; when the last has removed itself the next
@@ -95,6 +96,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
     if (--engine->n_handles > 0)
         return;
+    work_pool_fini(&engine->pool);
     free(engine);
     if (on_close)
         on_close(data);
@@ -139,9 +141,11 @@ void engine_maybe_closed(struct clip_engine *engine)
     metric_remove(&engine->turns);
     metric_remove(&engine->slab_bytes);
     assert(engine->slab_bytes.value == 0);
+    areas_fini(&engine->areas);
     uv_close((uv_handle_t *)&engine->idle, on_handle_closed);
     uv_close((uv_handle_t *)&engine->check, on_handle_closed);
     uv_close((uv_handle_t *)&engine->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&engine->pool.wake, on_handle_closed);
 }
 
 int engine_add(struct clip_engine *engine, struct engine_child *child, enum engine_level level,
@@ -196,7 +200,7 @@ static void open_handles(struct clip_engine *engine)
     uv_check_init(engine->loop, &engine->check);
     uv_prepare_init(engine->loop, &engine->prepare);
     engine->idle.data = engine->check.data = engine->prepare.data = engine;
-    engine->n_handles = 3;
+    engine->n_handles = 4; /* with the pool's */
     uv_loop_configure(engine->loop, UV_METRICS_IDLE_TIME);
     engine->turn_began_ns = uv_hrtime();
     engine->idle_ns = uv_metrics_idle_time(engine->loop);
@@ -220,7 +224,11 @@ int clip_engine_open(struct uv_loop_s *loop, const struct clip_engine_options *o
         queue_init(&engine->children[level]);
     queue_init(&engine->laters);
     queue_init(&engine->metrics);
-    work_pool_init(&engine->pool, pool_threads(&engine->options));
+    areas_init(&engine->areas);
+    if (work_pool_init(engine, pool_threads(&engine->options)) < 0) {
+        free(engine);
+        return err_set(err, -ENOMEM, "engine: out of memory");
+    }
     open_handles(engine);
     metric_add(engine, &engine->turns, METRIC_HISTOGRAM, "clip_loop_turn_seconds",
                "How long the loop worked between two waits.", NULL);

@@ -3,7 +3,9 @@
 #ifndef CLIP_ENGINE_PRIVATE_H
 #define CLIP_ENGINE_PRIVATE_H
 
+#include "engine/area.h"
 #include "engine/metrics.h"
+#include "engine/slab.h"
 #include "engine/work.h"
 
 struct clip_engine {
@@ -13,6 +15,7 @@ struct clip_engine {
     struct queue laters;
     struct work_pool pool;
     struct queue metrics;
+    struct areas areas; /* of slabs */
 
     uv_idle_t idle;       /* active while laters wait */
     uv_check_t check;     /* the end of a loop turn */

@@ -5,11 +5,12 @@
  */
 #include "engine/map.h"
 
+#include "engine/xxh3.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <xxhash.h>
 
 #define SLOTS_MIN 64u
 #define SLOTS_MAX (1u << 31)
@@ -69,13 +70,10 @@ static void place(struct map *map, struct map_slot what)
     map->slots[at] = what;
 }
 
-static int grow(struct map *map)
+static int to_slots(struct map *map, uint32_t n_slots)
 {
     struct map old = *map;
-    uint32_t n_slots = old.n_slots ? old.n_slots * 2 : SLOTS_MIN;
 
-    if (old.n_slots >= SLOTS_MAX)
-        return -EFBIG;
     map->slots = malloc(n_slots * sizeof(*map->slots));
     if (!map->slots) {
         map->slots = old.slots;
@@ -91,11 +89,28 @@ static int grow(struct map *map)
     return 0;
 }
 
+static bool has_room(uint32_t n_slots, uint32_t n)
+{
+    return n < n_slots / 3 * 2;
+}
+
+int map_reserve(struct map *map, uint32_t n)
+{
+    uint32_t n_slots = map->n_slots ? map->n_slots : SLOTS_MIN;
+
+    while (n > 0 && !has_room(n_slots, n - 1)) {
+        if (n_slots >= SLOTS_MAX)
+            return -EFBIG;
+        n_slots *= 2;
+    }
+    return n_slots == map->n_slots ? 0 : to_slots(map, n_slots);
+}
+
 int map_add(struct map *map, uint32_t hash, uint32_t value)
 {
     assert(value != MAP_NONE);
-    if (map->n >= map->n_slots / 3 * 2) {
-        int r = grow(map);
+    if (!has_room(map->n_slots, map->n)) {
+        int r = map_reserve(map, map->n + 1);
         if (r < 0)
             return r;
     }

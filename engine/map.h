@@ -38,6 +38,8 @@ uint32_t map_hash(const struct map *map, uint64_t salt, const void *bytes, size_
 /* The number, or MAP_NONE. */
 uint32_t map_find(const struct map *map, uint32_t hash, map_equal_fn equal, const void *owner,
                   const void *key);
+/* Room for n things, so that adding them neither fails nor moves what is there. -ENOMEM, -EFBIG. */
+int map_reserve(struct map *map, uint32_t n);
 /* `value` < MAP_NONE; the caller has looked that nothing equal is there. -ENOMEM, -EFBIG. */
 int map_add(struct map *map, uint32_t hash, uint32_t value);
 /* Takes out what was added with just these two. */

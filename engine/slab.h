@@ -10,6 +10,8 @@
 
 #include "engine/engine.h"
 
+struct area;
+
 struct slab {
     /* public: the writer fills bytes[0..len), len <= cap */
     size_t len;
@@ -17,6 +19,7 @@ struct slab {
     size_t cap;
     /* private */
     struct clip_engine *engine;
+    struct area *area; /* that it is a piece of; NULL: the allocator's */
     unsigned n_locks;
 
     _Alignas(64) uint8_t bytes[];
@@ -27,5 +30,8 @@ struct slab *slab_new(struct clip_engine *engine, size_t cap);
 struct slab *slab_lock(struct slab *slab);
 /* NULL is allowed; the last unlock frees. */
 void slab_unlock(struct slab *slab);
+
+/* Gives back the memory that is kept for the next slabs: none will be asked for in a while. */
+void slab_trim(struct clip_engine *engine);
 
 #endif

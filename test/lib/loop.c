@@ -2,6 +2,7 @@
 /* A guard timer, unreferenced but for one turn, turns a hang into a sentence and an abort. */
 #include "test/lib/loop.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ void loop_set_up(struct test_loop *t)
 {
     struct clip_engine_options options = {.on_log = on_log, .log_level = CLIP_LOG_DEBUG};
 
+    signal(SIGPIPE, SIG_IGN); /* as hosts do: the other end may be gone when we write */
     t->engine_closed = false;
     if (uv_loop_init(&t->loop) != 0 || clip_engine_open(&t->loop, &options, &t->engine, NULL) != 0)
         abort();
@@ -39,6 +41,7 @@ void loop_run_once(struct test_loop *t, const char *waiting_for)
 {
     uv_timer_t timer;
 
+    uv_update_time(&t->loop); /* what the test did since its last turn is not waiting */
     uv_timer_init(&t->loop, &timer);
     timer.data = (void *)waiting_for;
     uv_timer_start(&timer, on_patience_lost, LOOP_PATIENCE_MS, 0);

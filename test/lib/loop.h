@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 
 /* Runs the loop until `cond` holds; fails the test when nothing happens for `LOOP_PATIENCE_MS`. */
-#define LOOP_PATIENCE_MS 20000
+#define LOOP_PATIENCE_MS 60000
 #define LOOP_RUN_UNTIL(lp, cond)                                                                   \
     do {                                                                                           \
         while (!(cond))                                                                            \

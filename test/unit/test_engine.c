@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/digest.h"
+#include "engine/engine_private.h"
 #include "engine/log.h"
 #include "engine/metrics.h"
 #include "engine/slab.h"
@@ -8,6 +9,7 @@
 
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct fixture {
@@ -17,15 +19,19 @@ static struct fixture {
     unsigned n_closed;
 } f;
 
+static uv_mutex_t gate; /* jobs that have begun stand here while a test looks */
+
 static void set_up(void)
 {
     memset(&f, 0, sizeof(f));
+    uv_mutex_init(&gate);
     loop_set_up(&f.t);
 }
 
 static void tear_down(void)
 {
     loop_tear_down(&f.t);
+    uv_mutex_destroy(&gate);
 }
 
 TestSuite(engine, .init = set_up, .fini = tear_down);
@@ -79,11 +85,12 @@ struct job {
 };
 
 static atomic_uint n_ran;
-
 static void job_run(struct work *work)
 {
     struct job *job = container_of(work, struct job, work);
 
+    uv_mutex_lock(&gate);
+    uv_mutex_unlock(&gate);
     job->n = atomic_fetch_add(&n_ran, 1);
 }
 
@@ -108,18 +115,116 @@ Test(engine, runs_jobs_and_answers_each_once)
     cr_assert_eq(atomic_load(&n_ran), 50);
 }
 
+Test(engine, needs_no_turn_of_the_loop_between_jobs)
+{
+    struct job jobs[20] = {0};
+
+    cr_assert_geq(f.t.engine->pool.n_threads, 4);
+    atomic_store(&n_ran, 0);
+    uv_mutex_lock(&gate); /* a thread that finds the line empty ends */
+    for (size_t i = 0; i < 20; i++)
+        work_submit(f.t.engine, &jobs[i].work, WORK_BULK, job_run, job_done);
+    uv_mutex_unlock(&gate);
+    while (atomic_load(&n_ran) < 20)
+        uv_sleep(1); /* the loop stands still */
+    for (size_t i = 0; i < 20; i++)
+        LOOP_RUN_UNTIL(&f.t, jobs[i].done);
+}
+
+static void host_run(uv_work_t *req)
+{
+    *(unsigned *)req->data = atomic_load(&n_ran);
+    atomic_store(&n_ran, 1000);
+}
+
+static void host_done(uv_work_t *req, int status)
+{
+    (void)status;
+    req->data = NULL;
+}
+
+Test(engine, gives_the_hosts_own_jobs_a_place)
+{
+    unsigned n_before = 1000, n_jobs = 9 * f.t.engine->pool.n_threads;
+    struct job *jobs = calloc(n_jobs, sizeof(*jobs));
+    uv_work_t host = {.data = &n_before};
+
+    atomic_store(&n_ran, 0);
+    uv_mutex_lock(&gate);
+    for (size_t i = 0; i < n_jobs; i++)
+        work_submit(f.t.engine, &jobs[i].work, WORK_READ, job_run, job_done);
+    cr_assert_eq(uv_queue_work(&f.t.loop, &host, host_run, host_done), 0);
+    uv_mutex_unlock(&gate);
+    while (atomic_load(&n_ran) < 1000)
+        uv_sleep(1); /* the loop stands still */
+    cr_assert_lt(n_before, n_jobs);
+    LOOP_RUN_UNTIL(&f.t, !host.data);
+    for (size_t i = 0; i < n_jobs; i++)
+        LOOP_RUN_UNTIL(&f.t, jobs[i].done);
+    free(jobs);
+}
+
+/* Also of a machine with more cores than two. */
+Test(engine, leaves_a_core_to_reads_while_there_are_some)
+{
+    struct work_pool *pool = &f.t.engine->pool;
+    struct job jobs[10] = {0}, read = {0};
+
+    pool->limit_beside = 1;
+    uv_mutex_lock(&gate);
+    work_submit(f.t.engine, &read.work, WORK_READ, job_run, job_done);
+    for (size_t i = 0; i < 10; i++)
+        work_submit(f.t.engine, &jobs[i].work, WORK_BULK, job_run, job_done);
+    cr_assert_eq(pool->running[WORK_BULK], 1);
+    uv_mutex_unlock(&gate);
+    LOOP_RUN_UNTIL(&f.t, read.done);
+    for (size_t i = 0; i < 10; i++)
+        LOOP_RUN_UNTIL(&f.t, jobs[i].done);
+}
+
+Test(engine, gives_bulk_all_threads_but_one_where_nobody_reads)
+{
+    struct work_pool *pool = &f.t.engine->pool;
+    struct job jobs[10] = {0};
+
+    pool->limit_beside = 1;
+    uv_mutex_lock(&gate);
+    for (size_t i = 0; i < 10; i++)
+        work_submit(f.t.engine, &jobs[i].work, WORK_BULK, job_run, job_done);
+    cr_assert_eq(pool->running[WORK_BULK], pool->n_threads - 1);
+    uv_mutex_unlock(&gate);
+    for (size_t i = 0; i < 10; i++)
+        LOOP_RUN_UNTIL(&f.t, jobs[i].done);
+}
+
 Test(engine, answers_a_cancelled_job_from_the_loop)
 {
     struct job jobs[20] = {0};
 
+    uv_mutex_lock(&gate);
     for (size_t i = 0; i < 20; i++)
         work_submit(f.t.engine, &jobs[i].work, WORK_BULK, job_run, job_done);
     work_cancel(&jobs[19].work);
+    uv_mutex_unlock(&gate);
     cr_assert(!jobs[19].done);
     for (size_t i = 0; i < 20; i++)
         LOOP_RUN_UNTIL(&f.t, jobs[i].done);
     cr_assert_eq(jobs[19].status, -ECANCELED);
 }
+
+#ifndef __SANITIZE_ADDRESS__
+Test(engine, uses_the_memory_of_a_large_slab_again)
+{
+    struct slab *slab = slab_new(f.t.engine, 1 << 20), *other;
+
+    slab_unlock(slab);
+    other = slab_new(f.t.engine, 1000000);
+    cr_assert_eq(other, slab);
+    cr_assert_eq(other->cap, 1000000);
+    cr_assert_eq(other->len, 0);
+    slab_unlock(other);
+}
+#endif
 
 Test(engine, counts_a_slabs_readers)
 {
