@@ -463,6 +463,7 @@ static const struct source_ops local_ops = {
     .range_fetch = local_range_fetch,
     .range_cancel = local_range_cancel,
     .close = local_close,
+    .has_one_copy = true,
 };
 
 bool local_is(const char *image)

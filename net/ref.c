@@ -195,6 +195,8 @@ static const char *take_apart(char *copy, struct ref *ref)
     wrong = cut_tag(copy, ref);
     if (wrong)
         return wrong;
+    if (strncmp(copy, "http://", 7) == 0 || strncmp(copy, "https://", 8) == 0)
+        return "it begins with the host, without http:// or https://";
     split_host(copy, ref);
     if (ref->host && !host_is_good(ref->host))
         return "its host is not a name or an address, with a port perhaps";

@@ -103,7 +103,7 @@ int source_open(struct clip_engine *engine, const char *image,
         options = &defaults;
     if (local_is(image))
         return local_open(engine, image, options, out, err);
-    return err_set(err, -EINVAL, "images of registries cannot be read yet");
+    return registry_open(engine, image, options, out, err);
 }
 
 void source_close(struct source *source, source_close_cb on_close, void *data)
@@ -122,6 +122,11 @@ struct clip_engine *source_engine(const struct source *source)
 const char *source_name(const struct source *source)
 {
     return source->name;
+}
+
+bool source_may_differ(const struct source *source)
+{
+    return !source->ops->has_one_copy;
 }
 
 static void on_refused(struct later *later)

@@ -28,6 +28,8 @@ void source_close(struct source *source, source_close_cb on_close, void *data);
 
 struct clip_engine *source_engine(const struct source *source);
 const char *source_name(const struct source *source); /* for messages */
+/* Another attempt at a blob may bring other bytes: there are mirrors and caches on the way. */
+bool source_may_differ(const struct source *source);
 
 struct source_resolve;
 typedef void (*source_resolve_cb)(struct source_resolve *req, int status);

@@ -19,6 +19,7 @@ struct source_ops {
     void (*range_cancel)(struct blob_range *req);
     /* no request is left: free what is the sort's own, then source_closed() */
     void (*close)(struct source *source);
+    bool has_one_copy; /* of each blob */
 };
 
 struct source {
@@ -66,10 +67,13 @@ int blob_stream_init(struct blob_stream *stream, struct source *source,
                      const struct blob_stream_options *options);
 void blob_stream_fini(struct blob_stream *stream);
 
-/* The sorts. `spec` is what stands behind the prefix. */
+/* The sorts. */
 int local_open(struct clip_engine *engine, const char *image,
                const struct clip_source_options *options, struct source **out,
                struct clip_error *err);
+int registry_open(struct clip_engine *engine, const char *image,
+                  const struct clip_source_options *options, struct source **out,
+                  struct clip_error *err);
 /* Is `image` written as a local source? */
 bool local_is(const char *image);
 

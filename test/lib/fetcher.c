@@ -130,13 +130,25 @@ static void on_range(struct blob_range *req, int status)
     slab_unlock(req->slab);
 }
 
-int fetcher_range(struct fetcher *fetcher, const struct descriptor *blob, uint64_t off,
-                  uint64_t len)
+int fetcher_range_again(struct fetcher *fetcher, unsigned attempt)
 {
+    struct blob_range *range = &fetcher->range;
+
     forget(fetcher);
-    fetcher->range = (struct blob_range){.blob = blob, .off = off, .len = len, .lane = WORK_READ};
-    blob_range_fetch(fetcher->source, &fetcher->range, on_range);
+    *range = (struct blob_range){.blob = range->blob,
+                                 .off = range->off,
+                                 .len = range->len,
+                                 .lane = WORK_READ,
+                                 .attempt = attempt};
+    blob_range_fetch(fetcher->source, range, on_range);
     cr_assert_not(fetcher->done, "never from inside the call");
     fetcher_wait(fetcher);
     return fetcher->status;
+}
+
+int fetcher_range(struct fetcher *fetcher, const struct descriptor *blob, uint64_t off,
+                  uint64_t len)
+{
+    fetcher->range = (struct blob_range){.blob = blob, .off = off, .len = len};
+    return fetcher_range_again(fetcher, 0);
 }

@@ -37,6 +37,8 @@ int fetcher_resolve(struct fetcher *fetcher);
 int fetcher_stream(struct fetcher *fetcher, const struct descriptor *blob, uint64_t window);
 int fetcher_range(struct fetcher *fetcher, const struct descriptor *blob, uint64_t off,
                   uint64_t len);
+/* The same range once more, `attempt` counted up. */
+int fetcher_range_again(struct fetcher *fetcher, unsigned attempt);
 /* Starts a stream and does not wait. */
 void fetcher_start_stream(struct fetcher *fetcher, const struct descriptor *blob, uint64_t window);
 void fetcher_wait(struct fetcher *fetcher);

@@ -38,7 +38,7 @@ static void tear_down(void)
     loop_tear_down(&f.t);
 }
 
-TestSuite(layout, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(layout, .init = set_up, .fini = tear_down, .timeout = 300);
 
 /* Finishes the layout, opens it, and resolves: the status. */
 static int resolve(const char *tag, const char *platform)
