@@ -4,7 +4,6 @@
 #include "index/arena.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,16 +25,21 @@ void arena_fini(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-static struct arena_chunk *chunk_new(size_t len)
+static struct arena_chunk *chunk_new(struct arena *arena, size_t len)
 {
+    struct arena_chunk *chunk;
+
     if (len > SIZE_MAX - sizeof(struct arena_chunk))
         return NULL;
-    return malloc(sizeof(struct arena_chunk) + len);
+    chunk = malloc(sizeof(struct arena_chunk) + len);
+    if (chunk)
+        arena->total += len;
+    return chunk;
 }
 
 static void *alloc_large(struct arena *arena, size_t len)
 {
-    struct arena_chunk *chunk = chunk_new(len);
+    struct arena_chunk *chunk = chunk_new(arena, len);
     struct arena_chunk **after = arena->chunks ? &arena->chunks->next : &arena->chunks;
 
     if (!chunk)
@@ -50,7 +54,7 @@ static void *alloc_at(struct arena *arena, size_t at, size_t len)
     if (len > LARGE_LEN)
         return alloc_large(arena, len);
     if (!arena->chunks || at > arena->cap || len > arena->cap - at) {
-        struct arena_chunk *chunk = chunk_new(CHUNK_LEN);
+        struct arena_chunk *chunk = chunk_new(arena, CHUNK_LEN);
         if (!chunk)
             return NULL;
         chunk->next = arena->chunks;

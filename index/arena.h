@@ -7,10 +7,13 @@
 #define CLIP_INDEX_ARENA_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct arena_chunk;
 
 struct arena {
+    /* read-only */
+    uint64_t total; /* bytes of all chunks */
     /* private */
     struct arena_chunk *chunks;
     size_t used, cap; /* of the newest chunk */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A block's header is its kind in 3 bits and then: nothing (fixed codes), LEN and NLEN (stored), or
- * the lengths of two codes, which are themselves coded (dynamic). Only lengths are looked at; a
- * header that is cut is read again from its start when there is more, which is cheap. */
+ * the lengths of two codes, which are themselves coded (dynamic). A header that is cut is read
+ * again from its start when there is more, which is cheap.
+ * Codes that do not add up are refused as zlib does it: ISA-L lets some of them pass, and both
+ * have to agree on what a layer is. */
 #include "index/block.h"
 
 #include <errno.h>
@@ -9,6 +11,10 @@
 
 #define N_LENGTH_CODES  19u
 #define MAX_LENGTH_BITS 7u
+#define MAX_CODE_BITS   15u
+#define MAX_LITERALS    286u /* and lengths */
+#define MAX_DISTANCES   30u
+#define END_OF_BLOCK    256u
 
 /* The bits of a header, lowest first; past the end they are 0, and `pos` tells. */
 struct bits {
@@ -74,14 +80,41 @@ static int make_code(const uint8_t lengths[N_LENGTH_CODES], struct length_code *
             code++;
         }
     }
-    return 0;
+    return code >> (MAX_LENGTH_BITS + 1) ? 0 : -EBADMSG;
 }
 
-/* Goes over the n code lengths of the two codes. */
-static int skip_lengths(struct bits *in, const struct length_code *code, unsigned n)
+/* A code has to use all its bits; or be a single one of one bit, or none where there may be none.
+ */
+static bool is_code(const uint8_t *lengths, unsigned n, bool may_be_none)
+{
+    unsigned n_codes = 0, max = 0;
+    uint32_t sum = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (!lengths[i])
+            continue;
+        n_codes++;
+        max = lengths[i] > max ? lengths[i] : max;
+        sum += 1u << (MAX_CODE_BITS - lengths[i]);
+    }
+    if (n_codes == 0)
+        return may_be_none;
+    return sum == 1u << MAX_CODE_BITS || (n_codes == 1 && max == 1);
+}
+
+static unsigned repeat_len(struct bits *in, unsigned symbol)
+{
+    if (symbol == 16)
+        return 3 + take(in, 2);
+    return symbol == 17 ? 3 + take(in, 3) : 11 + take(in, 7);
+}
+
+/* Reads the n code lengths of the two codes. */
+static int read_lengths(struct bits *in, const struct length_code *code, unsigned n,
+                        uint8_t *lengths)
 {
     for (unsigned i = 0; i < n && !is_cut(in);) {
-        unsigned next = peek(in, MAX_LENGTH_BITS);
+        unsigned next = peek(in, MAX_LENGTH_BITS), symbol = code->symbol[next], len;
 
         if (!code->n_bits[next] && in->n_bits - in->pos >= MAX_LENGTH_BITS)
             return -EBADMSG;
@@ -90,34 +123,42 @@ static int skip_lengths(struct bits *in, const struct length_code *code, unsigne
             break;
         }
         in->pos += code->n_bits[next];
-        if (code->symbol[next] < 16)
-            i++;
-        else if (code->symbol[next] == 16)
-            i += 3 + take(in, 2);
-        else if (code->symbol[next] == 17)
-            i += 3 + take(in, 3);
-        else
-            i += 11 + take(in, 7);
+        if (symbol < 16) {
+            lengths[i++] = (uint8_t)symbol;
+            continue;
+        }
+        len = repeat_len(in, symbol);
+        if (len > n - i || (symbol == 16 && i == 0))
+            return -EBADMSG;
+        memset(lengths + i, symbol == 16 ? lengths[i - 1] : 0, len);
+        i += len;
     }
     return 0;
 }
 
-static int skip_dynamic(struct bits *in)
+static int read_dynamic(struct bits *in)
 {
     static const uint8_t order[N_LENGTH_CODES] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
                                                   11, 4,  12, 3, 13, 2, 14, 1, 15};
-    uint8_t lengths[N_LENGTH_CODES] = {0};
+    uint8_t coded[N_LENGTH_CODES] = {0}, lengths[MAX_LITERALS + MAX_DISTANCES];
     struct length_code code;
-    unsigned n = 257 + take(in, 5) + 1 + take(in, 5);
+    unsigned n_literals = 257 + take(in, 5), n_distances = 1 + take(in, 5);
     unsigned n_lengths = 4 + take(in, 4);
 
     for (unsigned i = 0; i < n_lengths; i++)
-        lengths[order[i]] = (uint8_t)take(in, 3);
+        coded[order[i]] = (uint8_t)take(in, 3);
     if (is_cut(in))
         return 0;
-    if (make_code(lengths, &code) < 0)
+    if (n_literals > MAX_LITERALS || n_distances > MAX_DISTANCES || make_code(coded, &code) < 0)
         return -EBADMSG;
-    return skip_lengths(in, &code, n);
+    if (read_lengths(in, &code, n_literals + n_distances, lengths) < 0)
+        return -EBADMSG;
+    if (is_cut(in))
+        return 0;
+    if (!lengths[END_OF_BLOCK] || !is_code(lengths, n_literals, false) ||
+        !is_code(lengths + n_literals, n_distances, true))
+        return -EBADMSG;
+    return 0;
 }
 
 int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct block_header *out)
@@ -130,7 +171,7 @@ int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct blo
     if (kind == 0)
         in.pos = (in.pos + 7) / 8 * 8 + 32;
     else if (kind == 2)
-        r = skip_dynamic(&in);
+        r = read_dynamic(&in);
     else if (kind == 3)
         r = -EBADMSG;
     if (is_cut(&in))

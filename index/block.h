@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* No header is longer, whatever bit it begins at: 320 code lengths of 7 bits, and what is before.
+/* No header is longer, whatever bit it begins at: 316 code lengths of 7 bits, and what is before.
  */
 #define BLOCK_HEADER_MAX 304u
 

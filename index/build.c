@@ -13,6 +13,7 @@
 #include "index/build.h"
 
 #include "engine/log.h"
+#include "engine/slab.h"
 #include "engine/work.h"
 #include "index/build_layer.h"
 #include "index/tree.h"
@@ -32,6 +33,7 @@ struct slot {
     struct clip_index *index;
     enum slot_state state;
     struct build_layer *running;
+    struct layer_sink *sink;
     struct layer *layer;
     uint64_t done; /* compressed bytes */
     uint64_t told_ns;
@@ -44,6 +46,7 @@ struct clip_index {
     char *output, *store_ref;
     clip_index_cb done;
     void *data;
+    const struct build_sink *sink; /* NULL: none */
 
     struct source *source;
     struct source_resolve resolve;
@@ -116,7 +119,7 @@ static void end(struct clip_index *index)
 
 /* ---- the tree and the file */
 
-static void count_result(struct clip_index *index, const struct tree *tree, size_t size)
+static void count_result(struct clip_index *index, const struct tree *tree, uint64_t size)
 {
     struct clip_index_result *result = &index->result;
     struct tree_node node;
@@ -124,7 +127,7 @@ static void count_result(struct clip_index *index, const struct tree *tree, size
     result->n_entries = tree_n_nodes(tree) - 1;
     for (uint32_t i = 0; i < tree_n_nodes(tree); i++) {
         tree_node(tree, i, &node);
-        result->n_files += node.kind == TREE_FILE || node.kind == TREE_LINK;
+        result->n_files += node.kind == TREE_FILE; /* one with many names is one */
     }
     result->n_layers = index->manifest->n_layers;
     for (unsigned i = 0; i < index->manifest->n_layers; i++) {
@@ -153,17 +156,11 @@ static int encode_and_save(struct clip_index *index, const struct tree *tree,
         .n_layers = manifest->n_layers,
         .tree = tree,
     };
-    uint8_t *bytes;
-    size_t len;
-    int r;
+    uint64_t size;
+    int r = writer_save(&image, index->output, &size, &index->err);
 
-    r = writer_encode(&image, &bytes, &len, &index->err);
-    if (r < 0)
-        return r;
-    r = writer_save(index->output, bytes, len, &index->err);
-    free(bytes);
     if (r == 0)
-        count_result(index, tree, len);
+        count_result(index, tree, size);
     return r;
 }
 
@@ -228,11 +225,30 @@ static void tell_phase(struct clip_index *index, enum clip_index_phase phase)
 static void start_save(struct clip_index *index)
 {
     tell_phase(index, CLIP_INDEX_WRITE);
+    slab_trim(index->engine); /* from here on memory is for the tree */
     index->saving = true;
     work_submit(index->engine, &index->save, WORK_BULK, save_run, save_done);
 }
 
 /* ---- layers */
+
+static void begin_sink(struct slot *slot)
+{
+    const struct build_sink *sink = slot->index->sink;
+
+    if (sink)
+        slot->sink = sink->begin(sink->owner, (unsigned)(slot - slot->index->slots));
+}
+
+/* `layer` NULL: it failed. */
+static void end_sink(struct slot *slot, struct layer *layer)
+{
+    const struct build_sink *sink = slot->index->sink;
+
+    if (slot->sink)
+        sink->end(sink->owner, slot->sink, layer ? layer_result(layer) : NULL);
+    slot->sink = NULL;
+}
 
 static void tell_layer(struct slot *slot)
 {
@@ -280,6 +296,7 @@ static void on_layer_end(void *owner, int status, const struct clip_error *err, 
     slot->state = SLOT_DONE;
     slot->running = NULL;
     slot->layer = layer;
+    end_sink(slot, layer);
     index->n_running--;
     index->n_done++;
     if (status < 0) {
@@ -297,7 +314,7 @@ static int start_layer(struct slot *slot)
 {
     struct clip_index *index = slot->index;
     unsigned i = (unsigned)(slot - index->slots);
-    const struct build_layer_options options = {
+    struct build_layer_options options = {
         .source = index->source,
         .blob = &index->manifest->layers[i],
         .diff_id = &index->manifest->diff_ids[i],
@@ -309,8 +326,11 @@ static int start_layer(struct slot *slot)
     struct clip_error err;
     int r;
 
+    begin_sink(slot);
+    options.sink = slot->sink;
     r = build_layer_open(&options, &slot->running, &err);
     if (r < 0) {
+        end_sink(slot, NULL);
         say_which_layer(slot, &err);
         fail(index, r, &err);
         return r;
@@ -341,6 +361,8 @@ static void go_on(struct clip_index *index)
     struct slot *slot;
 
     if (index->resolving || index->saving || index->closing_source)
+        return;
+    if (index->sink && index->sink->is_busy(index->sink->owner))
         return;
     while (index->status == 0 && index->n_running < index->options.jobs &&
            (slot = next_slot(index)))
@@ -432,14 +454,21 @@ static int copy_options(struct clip_index *index, const struct clip_index_option
     return index->output && (index->store_ref || !options->store_ref) ? 0 : -ENOMEM;
 }
 
-int clip_index_start(struct clip_engine *engine, const struct clip_index_options *options,
-                     clip_index_cb done, void *data, struct clip_index **out,
-                     struct clip_error *err)
+void build_go_on(struct clip_index *index)
+{
+    go_on(index);
+}
+
+int build_start(struct clip_engine *engine, const struct clip_index_options *options,
+                const struct build_sink *sink, clip_index_cb done, void *data,
+                struct clip_index **out, struct clip_error *err)
 {
     struct clip_index *index;
     int r;
 
     r = check_options(options, err);
+    if (r == 0)
+        r = writer_check(options->output, err);
     if (r < 0)
         return r;
     index = calloc(1, sizeof(*index));
@@ -450,6 +479,7 @@ int clip_index_start(struct clip_engine *engine, const struct clip_index_options
     index->engine = engine;
     index->done = done;
     index->data = data;
+    index->sink = sink;
     later_init(&index->later);
     r = source_open(engine, options->image, &options->source, &index->source, err);
     if (r < 0)

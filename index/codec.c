@@ -97,8 +97,8 @@ static int tar_step(struct decoder *d, uint8_t *out, size_t cap, size_t *out_len
     (void)err;
     if (!d->in_len)
         return d->ended ? CODEC_END : CODEC_MORE_IN;
-    if (decoder_span_full(d))
-        return decoder_mark_fresh(d, d->in_off);
+    if (decoder_span_full(d, d->in_off * 8))
+        return decoder_mark(d, d->in_off, CHECKPOINT_FRESH);
     room = d->span_size - (d->out_off - d->at.out_off);
     if (len > room)
         len = (size_t)room;
@@ -109,7 +109,7 @@ static int tar_step(struct decoder *d, uint8_t *out, size_t cap, size_t *out_len
     *out_len = len;
     if (len == cap)
         return CODEC_MORE_OUT;
-    return d->in_len ? decoder_mark_fresh(d, d->in_off) : CODEC_MORE_IN;
+    return d->in_len ? decoder_mark(d, d->in_off, CHECKPOINT_FRESH) : CODEC_MORE_IN;
 }
 
 static const struct decoder_ops tar_ops = {.close = tar_close, .step = tar_step};
@@ -127,9 +127,12 @@ static int tar_new(struct decoder **out)
 
 /* ---- what codecs share */
 
-bool decoder_span_full(const struct decoder *decoder)
+bool decoder_span_full(const struct decoder *decoder, uint64_t in_bit)
 {
-    return !decoder->marked || decoder->out_off - decoder->at.out_off >= decoder->span_size;
+    uint64_t in_len = (in_bit - decoder->at.in_bit) / 8;
+
+    return !decoder->marked || decoder->out_off - decoder->at.out_off >= decoder->span_size ||
+           in_len / 2 >= decoder->span_size;
 }
 
 void decoder_use(struct decoder *decoder, size_t len)
@@ -139,10 +142,10 @@ void decoder_use(struct decoder *decoder, size_t len)
     decoder->in_off += len;
 }
 
-int decoder_mark_fresh(struct decoder *decoder, uint64_t in_off)
+int decoder_mark(struct decoder *decoder, uint64_t in_off, uint32_t flags)
 {
-    decoder->at = (struct checkpoint){
-        .in_bit = in_off * 8, .out_off = decoder->out_off, .flags = CHECKPOINT_FRESH};
+    decoder->at =
+        (struct checkpoint){.in_bit = in_off * 8, .out_off = decoder->out_off, .flags = flags};
     decoder->marked = true;
     return CODEC_CHECKPOINT;
 }

@@ -4,7 +4,8 @@
  *
  * A decoder is pure: feed() lends it input, step() says what it found. It does not care how the
  * bytes were cut, does no I/O, and one thread at a time may use it. While it decodes it reports
- * checkpoints: places where decoding can resume, about `span_size` bytes of output apart.
+ * checkpoints: places where decoding can resume, about `span_size` bytes of output apart. (Inside
+ * a zstd frame they only cut what has to be decoded in one go: CHAINED.)
  *
  *     decoder_feed(d, in, len);
  *     while ((event = decoder_step(d, out, cap, &n)) ...)
@@ -32,9 +33,13 @@ enum codec_event {
 
 #define CODEC_WINDOW_MAX 32768u
 
-/* Flags of a checkpoint. */
-#define CHECKPOINT_FRESH 1u /* a gzip member, zstd frame or tar byte begins here: no state needed */
-#define CHECKPOINT_MIDBLOCK 2u /* inside a deflate block: `header` holds the block header's bits */
+/* Flags of a checkpoint. FRESH: a gzip member, zstd frame or tar byte begins here, no state is
+ * needed. MIDBLOCK: inside a deflate block; `header` holds the block header's bits. CHAINED: inside
+ * a zstd frame; the bytes are cut here to be verified and cached, but decoding has to come from the
+ * span before. */
+#define CHECKPOINT_FRESH    1u
+#define CHECKPOINT_MIDBLOCK 2u
+#define CHECKPOINT_CHAINED  4u
 
 /*
  * Where decoding can resume. in_bit is the position in the blob, in bits, of the next unread bit

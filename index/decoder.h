@@ -24,11 +24,13 @@ struct decoder {
     struct checkpoint at;
 };
 
-/* Is it time for a checkpoint? Yes before the first byte, then span_size after the last one. */
-bool decoder_span_full(const struct decoder *decoder);
+/* Is it time for a checkpoint, with bit in_bit of the blob the next? Yes before the first byte,
+ * then span_size after the last one; also when that much input gave nothing: a span is to be
+ * fetched. */
+bool decoder_span_full(const struct decoder *decoder, uint64_t in_bit);
 /* The next `len` bytes of input are used. */
 void decoder_use(struct decoder *decoder, size_t len);
-/* A checkpoint that needs no state, at a byte of the blob. Returns CODEC_CHECKPOINT. */
-int decoder_mark_fresh(struct decoder *decoder, uint64_t in_off);
+/* A checkpoint without state, FRESH or CHAINED, at a byte of the blob. Returns CODEC_CHECKPOINT. */
+int decoder_mark(struct decoder *decoder, uint64_t in_off, uint32_t flags);
 
 #endif

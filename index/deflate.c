@@ -241,7 +241,7 @@ static int on_block_end(struct deflate *d)
         return to_state(d, DEFLATE_ENDED);
     }
     to_state(d, DEFLATE_BLOCK);
-    if (decoder_span_full(d->decoder))
+    if (decoder_span_full(d->decoder, deflate_bit_off(d)))
         return mark_here(d, deflate_bit_off(d));
     return GO_ON;
 }
@@ -321,7 +321,8 @@ static int copy_header(struct deflate *d, const struct checkpoint *at)
 {
     size_t len = (size_t)(at->header_bit + at->header_bits + 7) / 8;
 
-    if (!at->header || at->header_bit > 7 || at->header_bits > BLOCK_HEADER_MAX * 8)
+    if (!at->header || !at->header_bits || at->header_bit > 7 ||
+        at->header_bits > BLOCK_HEADER_MAX * 8)
         return -EBADMSG;
     memcpy(d->header, at->header, len);
     d->header_bit = at->header_bit;

@@ -8,10 +8,11 @@
 #ifndef CLIP_INDEX_FORMAT_H
 #define CLIP_INDEX_FORMAT_H
 
+#include "engine/xxh3.h"
+
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <xxhash.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the index is mapped, not parsed");
 
@@ -181,7 +182,9 @@ struct format_layer {
 
 #define FORMAT_SPAN_FRESH      1u
 #define FORMAT_SPAN_MIDBLOCK   2u
-#define FORMAT_WINDOW_MAX      65536u /* packed bytes */
+#define FORMAT_SPAN_CHAINED    4u
+#define FORMAT_SPAN_LEN_MAX    (256u << 20) /* decoded bytes */
+#define FORMAT_WINDOW_MAX      65536u       /* packed bytes */
 #define FORMAT_HEADER_BITS_MAX 65536u
 
 struct format_span {

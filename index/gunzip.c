@@ -142,8 +142,8 @@ static int step_member(struct gunzip *g, struct clip_error *err)
         return to_state(g, ZEROS);
     if (byte != 0x1f)
         return fail(g, err, first ? "not a gzip member" : "garbage after the end of a member");
-    if (decoder_span_full(&g->base))
-        return decoder_mark_fresh(&g->base, byte_off(g));
+    if (decoder_span_full(&g->base, byte_off(g) * 8))
+        return decoder_mark(&g->base, byte_off(g), CHECKPOINT_FRESH);
     g->member_off = byte_off(g);
     g->header_crc = 0;
     return to_state(g, FIXED);

@@ -82,10 +82,14 @@ static const char *complain_place(const struct format_span *span, const struct s
         return "its bytes are not inside the blob";
     if (span->out_off >= limits->out_end)
         return "it is empty, or out of order";
+    if (limits->out_end - span->out_off > FORMAT_SPAN_LEN_MAX)
+        return "it is too large";
     if (!before && span->out_off != 0)
         return "the first one does not begin at 0";
     if (before && span->in_bit <= before->in_bit)
         return "it is out of order";
+    if (span->flags & FORMAT_SPAN_CHAINED && (!before || span->in_bit / 8 != before->in_end))
+        return "it does not follow the one it is chained to";
     if (limits->layer->codec != CODEC_GZIP && span->in_bit % 8 != 0)
         return "it begins inside a byte";
     if (limits->layer->codec == CODEC_TAR &&
@@ -98,12 +102,16 @@ static const char *complain_state(const struct format_span *span, const struct f
 {
     bool is_fresh = span->flags & FORMAT_SPAN_FRESH;
     bool is_midblock = span->flags & FORMAT_SPAN_MIDBLOCK;
+    bool is_chained = span->flags & FORMAT_SPAN_CHAINED;
 
-    if (span->flags & ~(FORMAT_SPAN_FRESH | FORMAT_SPAN_MIDBLOCK) || span->header_bit > 7)
+    if (span->flags & ~(FORMAT_SPAN_FRESH | FORMAT_SPAN_MIDBLOCK | FORMAT_SPAN_CHAINED) ||
+        span->header_bit > 7)
         return "unknown flags";
-    if (!is_fresh && layer->codec != CODEC_GZIP)
-        return "only gzip can be resumed";
-    if (is_fresh && (is_midblock || span->window_len > 0))
+    if (!is_fresh && layer->codec != (is_chained ? CODEC_ZSTD : CODEC_GZIP))
+        return "its codec cannot be resumed like that";
+    if (is_fresh && is_chained)
+        return "it both begins and goes on";
+    if ((is_fresh || is_chained) && (is_midblock || span->window_len > 0))
         return "it needs no state, and has some";
     if (span->window_len > FORMAT_WINDOW_MAX || span->header_bits > FORMAT_HEADER_BITS_MAX)
         return "its state is too large";

@@ -23,18 +23,10 @@ void section_fini(struct section *section)
     section->len = section->cap = 0;
 }
 
-static int reserve(struct section *section, size_t len)
+static int set_cap(struct section *section, size_t cap)
 {
-    size_t cap = section->cap ? section->cap : LEN_MIN;
-    uint8_t *bytes;
+    uint8_t *bytes = realloc(section->bytes, cap);
 
-    if (len > SIZE_MAX / 2 - section->len)
-        return -EFBIG;
-    while (cap < section->len + len)
-        cap *= 2;
-    if (cap == section->cap)
-        return 0;
-    bytes = realloc(section->bytes, cap);
     if (!bytes)
         return -ENOMEM;
     section->bytes = bytes;
@@ -42,9 +34,27 @@ static int reserve(struct section *section, size_t len)
     return 0;
 }
 
+static int grow(struct section *section, size_t len)
+{
+    size_t cap = section->cap ? section->cap : LEN_MIN;
+
+    if (len > SIZE_MAX / 2 - section->len)
+        return -EFBIG;
+    while (cap < section->len + len)
+        cap *= 2;
+    return cap == section->cap ? 0 : set_cap(section, cap);
+}
+
+int section_reserve(struct section *section, size_t len)
+{
+    if (len > SIZE_MAX / 2 - section->len)
+        return -EFBIG;
+    return section->len + len <= section->cap ? 0 : set_cap(section, section->len + len);
+}
+
 int section_append(struct section *section, const void *bytes, size_t len)
 {
-    int r = reserve(section, len);
+    int r = grow(section, len);
 
     if (r < 0 || len == 0)
         return r;

@@ -19,6 +19,8 @@ struct section {
 
 void section_init(struct section *section);
 void section_fini(struct section *section);
+/* Room for `len` bytes more. -ENOMEM, -EFBIG */
+int section_reserve(struct section *section, size_t len);
 /* -ENOMEM */
 int section_append(struct section *section, const void *bytes, size_t len);
 

@@ -9,19 +9,19 @@
  * - the source gives up: every span that is not decoded yet fails with its error.
  * - bytes are wrong: that span alone is fetched again, after the others, with the next attempt.
  * On cancel: the range and the jobs are cancelled; each part that ends asks finish().
- * A stream (span_stream.c) has the same face and a path of its own.
+ * A chain (span_chain.c) has the same face and a path of its own.
  */
 #include "index/span.h"
 
 #include "engine/log.h"
-#include "index/span_stream.h"
+#include "engine/xxh3.h"
+#include "index/span_chain.h"
 #include "index/zran.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 enum unit_state { UNIT_WAITS, UNIT_RUNS, UNIT_BAD, UNIT_DONE };
 
@@ -39,7 +39,7 @@ struct unit {
 };
 
 struct fetch {
-    struct span_stream *stream; /* set: it is one, and nothing below is used */
+    struct span_chain *chain; /* set: it is one, and has no units */
     struct span_fetch *req;
     struct source *source;
     struct clip_engine *engine;
@@ -65,13 +65,27 @@ bool span_matches(const struct image_span *span, const void *bytes)
     return memcmp(canonical.digest, span->decoded, sizeof(canonical.digest)) == 0;
 }
 
-bool span_is_stream(const struct clip_image *image, unsigned layer, uint64_t index)
+static bool is_chained(const struct clip_image *image, unsigned layer, uint64_t index)
 {
     struct image_span span;
 
     image_span(image, layer, index, &span);
-    return (span.flags & CHECKPOINT_FRESH) &&
-           (span.out_len >= SPAN_STREAM_MIN || span.in_len >= SPAN_STREAM_MIN);
+    return span.flags & CHECKPOINT_CHAINED;
+}
+
+void span_chain(const struct clip_image *image, unsigned layer, uint64_t index, uint64_t *out_first,
+                uint64_t *out_n)
+{
+    uint64_t first = index, end = index + 1;
+    struct image_layer facts;
+
+    image_layer(image, layer, &facts);
+    while (is_chained(image, layer, first))
+        first--;
+    while (end < facts.n_spans && is_chained(image, layer, end))
+        end++;
+    *out_first = first;
+    *out_n = end - first;
 }
 
 /* ---- in the pool */
@@ -100,22 +114,30 @@ static int decode_verified(struct unit *unit)
                        span->out_len, &unit->err);
 }
 
+int span_check_fetched(const struct image_span *span, const void *bytes, struct clip_error *err)
+{
+    struct digest digest;
+
+    sha256_of(bytes, span->in_len, &digest);
+    if (digest_equal(&digest, &span->fetched))
+        return 0;
+    return err_set(err, CLIP_EDIGEST, "the source's bytes are not those that were indexed");
+}
+
+int span_check_decoded(const struct image_span *span, const void *bytes, struct clip_error *err)
+{
+    if (span_matches(span, bytes))
+        return 0;
+    return err_set(err, CLIP_EDIGEST, "the decoded bytes have the wrong checksum");
+}
+
 static int decode(struct unit *unit)
 {
-    const struct image_span *span = &unit->span;
-    struct digest digest;
-    int r;
+    int r = span_check_fetched(&unit->span, unit->in, &unit->err);
 
-    sha256_of(unit->in, span->in_len, &digest);
-    if (!digest_equal(&digest, &span->fetched))
-        return err_set(&unit->err, CLIP_EDIGEST,
-                       "the source's bytes are not those that were indexed");
-    r = decode_verified(unit);
-    if (r < 0)
-        return r;
-    if (!span_matches(span, unit->out->bytes))
-        return err_set(&unit->err, CLIP_EDIGEST, "the decoded bytes have the wrong checksum");
-    return 0;
+    if (r == 0)
+        r = decode_verified(unit);
+    return r < 0 ? r : span_check_decoded(&unit->span, unit->out->bytes, &unit->err);
 }
 
 static void decode_run(struct work *work)
@@ -161,20 +183,19 @@ static void finish(struct fetch *fetch)
     req->on_done(req, status);
 }
 
-static void say_which(struct unit *unit)
+void span_say_where(struct clip_error *err, struct source *source, const struct descriptor *blob,
+                    const struct image_span *span)
 {
-    struct fetch *fetch = unit->fetch;
     char digest[DIGEST_TEXT_LEN + 1];
 
-    err_prefix(&unit->err, "%s: blob %s bytes %" PRIu64 "-%" PRIu64, source_name(fetch->source),
-               digest_format(&fetch->blob.digest, digest), unit->span.in_off,
-               unit->span.in_off + unit->span.in_len - 1);
+    err_prefix(err, "%s: blob %s bytes %" PRIu64 "-%" PRIu64, source_name(source),
+               digest_format(&blob->digest, digest), span->in_off, span->in_off + span->in_len - 1);
 }
 
 /* The bytes are wrong: once more, from elsewhere, or give up. */
 static void unit_went_wrong(struct unit *unit)
 {
-    say_which(unit);
+    span_say_where(&unit->err, unit->fetch->source, &unit->fetch->blob, &unit->span);
     if (unit->attempt + 1 >= SPAN_ATTEMPTS || unit->fetch->cancelled) {
         fail_unit(unit, unit->status, &unit->err);
         return;
@@ -294,9 +315,9 @@ static void pump(struct fetch *fetch)
         finish(fetch);
 }
 
-static struct fetch *fetch_new(struct source *source, struct span_fetch *req)
+static struct fetch *fetch_new(struct source *source, struct span_fetch *req, uint64_t n_units)
 {
-    struct fetch *fetch = calloc(1, sizeof(*fetch) + req->n * sizeof(fetch->units[0]));
+    struct fetch *fetch = calloc(1, sizeof(*fetch) + n_units * sizeof(fetch->units[0]));
     struct image_layer layer;
 
     if (!fetch)
@@ -316,7 +337,7 @@ static struct fetch *fetch_new(struct source *source, struct span_fetch *req)
     return fetch;
 }
 
-static void on_stream_end(void *owner, int status)
+static void on_chain_end(void *owner, int status)
 {
     struct fetch *fetch = owner;
 
@@ -324,51 +345,58 @@ static void on_stream_end(void *owner, int status)
     finish(fetch);
 }
 
-static int start_stream(struct fetch *fetch, unsigned attempt)
+static int start_chain(struct fetch *fetch, unsigned attempt)
 {
-    const struct span_stream_options options = {
+    const struct span_chain_options options = {
         .source = fetch->source,
         .blob = &fetch->blob,
         .codec = fetch->codec,
         .req = fetch->req,
         .attempt = attempt,
-        .on_end = on_stream_end,
+        .on_end = on_chain_end,
         .owner = fetch,
     };
-    int r;
 
-    r = span_stream_open(&options, &fetch->stream);
-    if (r < 0) {
-        free(fetch->blob.media_type);
-        free(fetch);
-    }
-    return r;
+    return span_chain_open(&options, &fetch->chain);
 }
 
-int span_fetch_start(struct source *source, struct span_fetch *req, unsigned attempt)
+static int start_units(struct fetch *fetch, unsigned attempt)
 {
-    struct fetch *fetch = fetch_new(source, req);
+    const struct span_fetch *req = fetch->req;
 
-    if (!fetch)
-        return -ENOMEM;
-    req->fetched = 0;
-    req->n_requests = 0;
-    err_clear(&req->err);
-    if (req->n == 1 && span_is_stream(req->image, req->layer, req->first)) {
-        int r = start_stream(fetch, attempt);
-        if (r == 0)
-            req->impl = fetch;
-        return r;
-    }
     fetch->n_units = req->n;
     for (uint64_t i = 0; i < req->n; i++) {
         fetch->units[i].fetch = fetch;
         fetch->units[i].state = UNIT_BAD; /* until its bytes are there */
         fetch->units[i].attempt = attempt;
         image_span(req->image, req->layer, req->first + i, &fetch->units[i].span);
+        assert(!(fetch->units[i].span.flags & CHECKPOINT_CHAINED));
+    }
+    start_range(fetch, 0, req->n);
+    return 0;
+}
+
+int span_fetch_start(struct source *source, struct span_fetch *req, unsigned attempt)
+{
+    uint64_t first, n;
+    struct fetch *fetch;
+    int r;
+
+    span_chain(req->image, req->layer, req->first, &first, &n);
+    assert(n == 1 || (req->first == first && req->n <= n));
+    fetch = fetch_new(source, req, n > 1 ? 0 : req->n);
+    if (!fetch)
+        return -ENOMEM;
+    req->fetched = 0;
+    req->n_requests = 0;
+    err_clear(&req->err);
+    r = n > 1 ? start_chain(fetch, attempt) : start_units(fetch, attempt);
+    if (r < 0) {
+        free(fetch->blob.media_type);
+        free(fetch);
+        return r;
     }
     req->impl = fetch;
-    start_range(fetch, 0, req->n);
     return 0;
 }
 
@@ -376,8 +404,8 @@ void span_fetch_resume(struct span_fetch *req)
 {
     struct fetch *fetch = req->impl;
 
-    if (fetch && fetch->stream)
-        span_stream_resume(fetch->stream);
+    if (fetch && fetch->chain)
+        span_chain_resume(fetch->chain);
 }
 
 void span_fetch_cancel(struct span_fetch *req)
@@ -387,8 +415,8 @@ void span_fetch_cancel(struct span_fetch *req)
     if (!fetch || fetch->cancelled)
         return;
     fetch->cancelled = true;
-    if (fetch->stream) {
-        span_stream_cancel(fetch->stream);
+    if (fetch->chain) {
+        span_chain_cancel(fetch->chain);
         return;
     }
     if (fetch->ranging)

@@ -18,6 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DESCRIBING_MAX 64u         /* headers that describe one entry */
+#define MAP_LEN_MAX    (32u << 20) /* bytes of one sparse map */
+
 enum tar_state {
     AT_HEADER,  /* collecting a header block */
     IN_PAYLOAD, /* of an x, g, L or K header */
@@ -36,14 +39,18 @@ struct tar {
     bool finished;
     unsigned n_zero_blocks;
 
-    uint8_t *run; /* the run, behind the global headers in force */
+    uint8_t *run;
     size_t run_len, run_cap;
-    size_t global_len;
     struct tar_run where;
-    uint64_t run_off; /* in the layer, of the run's first own block */
-    size_t need;      /* bytes of the block or payload that are still to come */
-    uint8_t flag;     /* type of the header whose payload comes */
+    struct tar_globals globals;
+    uint64_t run_off;      /* in the layer */
+    unsigned n_describing; /* headers of the run that describe the next one */
+    size_t need;           /* bytes of the block or payload that are still to come */
+    uint8_t flag;          /* type of the header whose payload comes */
     size_t payload, payload_len;
+    size_t map_line;              /* GNU 1.0: where the line begins that is not whole yet */
+    uint64_t map_lines, map_want; /* whole lines behind the first one; how many there have to be */
+    bool map_counted;             /* the first line was there */
 
     struct tar_header header;
     uint64_t stored;  /* bytes of content in the archive */
@@ -100,8 +107,9 @@ static int want_block(struct tar *tar, enum tar_state state)
 
 static int begin_run(struct tar *tar)
 {
-    tar->run_len = tar->global_len;
-    tar->where = (struct tar_run){0};
+    tar->run_len = 0;
+    tar->where = (struct tar_run){.globals = &tar->globals};
+    tar->n_describing = 0;
     tar->run_off = tar->off;
     return want_block(tar, AT_HEADER);
 }
@@ -119,8 +127,9 @@ static int begin_payload(struct tar *tar, uint8_t flag, struct clip_error *err)
 
     if (tar_number(tar->run + tar->run_len - TAR_BLOCK_LEN + 124, 12, &size) < 0 || size < 0)
         return bad(tar, err, "a size that is not a number");
-    if ((uint64_t)size > TAR_META_MAX || tar->run_len > 2 * TAR_META_MAX)
-        return bad(tar, err, "metadata of more than 4 MiB");
+    if ((uint64_t)size > TAR_META_MAX || tar->run_len > 4 * TAR_META_MAX ||
+        ++tar->n_describing > DESCRIBING_MAX)
+        return bad(tar, err, "metadata without end");
     tar->flag = flag;
     tar->payload = tar->run_len;
     tar->payload_len = (size_t)size;
@@ -129,24 +138,38 @@ static int begin_payload(struct tar *tar, uint8_t flag, struct clip_error *err)
     return grow_run(tar, tar->need + TAR_BLOCK_LEN);
 }
 
-/* A global header stays in front of every later run. */
-static int keep_global(struct tar *tar, struct clip_error *err)
+/* A g header says its part and leaves the run. */
+static int keep_globals(struct tar *tar, struct clip_error *err)
 {
-    if (tar->run_len > TAR_META_MAX)
-        return bad(tar, err, "global headers of more than 4 MiB");
-    tar->global_len = tar->run_len;
-    return begin_run(tar);
+    const uint8_t *records = tar->run + tar->payload;
+    struct tar_pax pax;
+    int r = tar_pax_read(records, tar->payload_len, &pax, err);
+
+    if (r == 0)
+        r = tar_globals_update(&tar->globals, records, &pax);
+    if (r == -EBADMSG)
+        return err_prefix(err, "tar: header at byte %" PRIu64, tar->run_off);
+    tar->run_len = tar->payload - TAR_BLOCK_LEN;
+    return r;
+}
+
+static int keep_pax(struct tar *tar, struct clip_error *err)
+{
+    int r = tar_pax_read(tar->run + tar->payload, tar->payload_len, &tar->where.own_pax, err);
+
+    tar->where.pax = tar->payload;
+    tar->where.pax_len = tar->payload_len;
+    return r < 0 ? err_prefix(err, "tar: header at byte %" PRIu64, tar->run_off) : 0;
 }
 
 static int end_payload(struct tar *tar, struct clip_error *err)
 {
     size_t len = tar->payload_len;
+    int r = 0;
 
     switch (tar->flag) {
-    case 'x':
-    case 'X':
-        tar->where.pax = tar->payload;
-        tar->where.pax_len = len;
+    case 'g':
+        r = keep_globals(tar, err);
         break;
     case 'L':
         tar->where.name = tar->payload;
@@ -157,58 +180,31 @@ static int end_payload(struct tar *tar, struct clip_error *err)
         tar->where.link_len = strnlen((char *)tar->run + tar->payload, len);
         break;
     default:
-        /* only one that stands alone: between others it would be cut out of the run */
-        if (tar->payload == tar->global_len + TAR_BLOCK_LEN)
-            return keep_global(tar, err);
-        return bad(tar, err, "a global header between others");
+        r = keep_pax(tar, err);
+        break;
     }
-    return want_block(tar, AT_HEADER);
+    return r < 0 ? r : want_block(tar, AT_HEADER);
 }
 
 /* ---- an entry's own header */
-
-static const char *pax_value(const struct tar *tar, const char *key, size_t *out_len)
-{
-    const char *value = tar_pax_find(tar->run + tar->where.pax, tar->where.pax_len, key, out_len);
-
-    if (!value && tar->global_len > TAR_BLOCK_LEN)
-        value =
-            tar_pax_find(tar->run + TAR_BLOCK_LEN, tar->global_len - TAR_BLOCK_LEN, key, out_len);
-    return value;
-}
-
-static int parse_decimal(const char *text, size_t len, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (len == 0)
-        return -EBADMSG;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value))
-            return -EBADMSG;
-    }
-    *out = value;
-    return 0;
-}
 
 /* How many bytes of data follow the header in the archive. */
 static int stored_size(struct tar *tar, uint64_t *out)
 {
     const uint8_t *block = tar->run + tar->where.own;
-    const char *value;
+    const uint8_t *value;
     size_t len;
     int64_t size;
+    int r;
 
     /* links, devices and directories have no data, whatever their size says */
     if (block[156] >= '1' && block[156] <= '6') {
         *out = 0;
         return 0;
     }
-    value = pax_value(tar, "size", &len);
-    if (value)
-        return parse_decimal(value, len, out);
-    if (tar_number(block + 124, 12, &size) < 0 || size < 0)
+    value = tar_run_value(&tar->where, PAX_SIZE, &len);
+    r = value ? tar_pax_number(value, len, &size) : tar_number(block + 124, 12, &size);
+    if (r < 0 || size < 0 || size > INT64_MAX / 2)
         return -EBADMSG;
     *out = (uint64_t)size;
     return 0;
@@ -218,7 +214,7 @@ static int tell_entry(struct tar *tar, struct clip_error *err)
 {
     int r;
 
-    tar->where.bytes = tar->run;
+    tar->where.bytes = tar->run; /* it may have grown by a map */
     tar->where.len = tar->run_len;
     r = tar_header_read(&tar->header, &tar->where, tar->off, tar->stored, err);
     if (r < 0)
@@ -231,83 +227,98 @@ static int tell_entry(struct tar *tar, struct clip_error *err)
     return TAR_ENTRY;
 }
 
-/* Has the GNU 1.0 map, decimal numbers a line each and first their count, come to its end? */
-static int map_is_whole(struct tar *tar, size_t map, bool *out)
+/* Goes over the lines that the last block of the GNU 1.0 map ended: decimal numbers, first how many
+ * pairs there are. */
+static int read_map_lines(struct tar *tar)
 {
-    uint64_t lines = 0, want = 0;
-    bool known = false;
-    size_t line = map;
+    const uint8_t *newline;
+    int64_t n;
 
-    for (size_t i = map; i < tar->run_len; i++) {
-        if (tar->run[i] != '\n')
-            continue;
-        if (!known) {
-            if (parse_decimal((char *)tar->run + line, i - line, &want) < 0 ||
-                want > TAR_SPARSE_MAX)
-                return -EBADMSG;
-            known = true;
-        } else {
-            lines++;
-        }
-        line = i + 1;
+    while ((newline = memchr(tar->run + tar->map_line, '\n', tar->run_len - tar->map_line))) {
+        size_t len = (size_t)(newline - tar->run) - tar->map_line;
+        if (tar_pax_number(tar->run + tar->map_line, len, &n) < 0 || n < 0)
+            return -EBADMSG;
+        tar->map_line += len + 1;
+        if (tar->map_counted && ++tar->map_lines == tar->map_want)
+            return 0; /* the rest of the block is padding */
+        if (!tar->map_counted && n > TAR_SPARSE_MAX)
+            return -EBADMSG;
+        if (!tar->map_counted)
+            tar->map_want = 2 * (uint64_t)n;
+        tar->map_counted = true;
+        if (tar->map_want == 0)
+            return 0;
     }
-    *out = known && lines >= 2 * want;
-    return 0;
+    return tar->run_len - tar->map_line < TAR_BLOCK_LEN ? 0 : -EBADMSG;
 }
 
 static int on_map_block(struct tar *tar, struct clip_error *err)
 {
-    size_t map = tar->where.own + TAR_BLOCK_LEN;
-    bool whole;
-
-    if (tar->run_len - map > 64 * (size_t)TAR_META_MAX / 4 || map_is_whole(tar, map, &whole) < 0)
+    if (tar->run_len - tar->where.own > MAP_LEN_MAX || read_map_lines(tar) < 0)
         return bad(tar, err, "a sparse map that is none");
     if (tar->stored < TAR_BLOCK_LEN)
         return bad(tar, err, "a sparse map that is longer than its file");
     tar->stored -= TAR_BLOCK_LEN;
-    if (!whole)
+    if (!tar->map_counted || tar->map_lines < tar->map_want)
         return want_block(tar, AT_MAP);
     return tell_entry(tar, err);
+}
+
+static int begin_map(struct tar *tar)
+{
+    tar->map_line = tar->run_len;
+    tar->map_lines = tar->map_want = 0;
+    tar->map_counted = false;
+    return want_block(tar, AT_MAP);
 }
 
 static bool has_map(const struct tar *tar)
 {
     size_t len;
-    const char *major =
-        tar_pax_find(tar->run + tar->where.pax, tar->where.pax_len, "GNU.sparse.major", &len);
+    const uint8_t *major = tar_run_value(&tar->where, PAX_SPARSE_MAJOR, &len);
 
-    return major && len == 1 && *major == '1';
+    return tar->where.own_pax.sparse && major && len == 1 && *major == '1';
 }
 
 static int on_sparse_block(struct tar *tar, struct clip_error *err)
 {
     const uint8_t *block = tar->run + tar->run_len - TAR_BLOCK_LEN;
 
-    if (tar->run_len - tar->where.own > TAR_META_MAX)
-        return bad(tar, err, "a sparse map of more than 4 MiB");
+    if (tar->run_len - tar->where.own > MAP_LEN_MAX)
+        return bad(tar, err, "a sparse map without end");
     if (block[504]) /* isextended */
         return want_block(tar, AT_SPARSE);
     return tell_entry(tar, err);
+}
+
+static int skip_entry(struct tar *tar)
+{
+    tar->left = tar->stored + padding_of(tar->stored);
+    tar->state = AT_PADDING;
+    return 0;
 }
 
 static int on_entry_header(struct tar *tar, struct clip_error *err)
 {
     const uint8_t *block;
 
+    tar->where.bytes = tar->run;
     tar->where.own = tar->run_len - TAR_BLOCK_LEN;
     block = tar->run + tar->where.own;
-    if (stored_size(tar, &tar->stored) < 0 || tar->stored > INT64_MAX / 2)
+    if (stored_size(tar, &tar->stored) < 0)
         return bad(tar, err, "a size that is not a number");
+    if (block[156] == 'V') /* the label of a volume: not of the tree */
+        return skip_entry(tar);
     if (block[156] == 'S' && block[482]) /* isextended */
         return want_block(tar, AT_SPARSE);
     if (has_map(tar))
-        return want_block(tar, AT_MAP);
+        return begin_map(tar);
     return tell_entry(tar, err);
 }
 
 static int on_zero_block(struct tar *tar, struct clip_error *err)
 {
-    if (tar->run_len != tar->global_len + TAR_BLOCK_LEN)
+    if (tar->run_len != TAR_BLOCK_LEN)
         return bad(tar, err, "an end after a header that describes the next");
     if (++tar->n_zero_blocks < 2)
         return begin_run(tar);
@@ -416,8 +427,7 @@ static int advance(struct tar *tar, struct clip_error *err)
 
 static int at_end_of_input(struct tar *tar, struct clip_error *err)
 {
-    bool between =
-        tar->state == AT_END || (tar->state == AT_HEADER && tar->run_len == tar->global_len);
+    bool between = tar->state == AT_END || (tar->state == AT_HEADER && tar->run_len == 0);
 
     /* an archive without its end blocks is read as far as it goes; padding may be missing too */
     if (!between && tar->state != AT_PADDING)
@@ -484,6 +494,7 @@ void tar_free(struct tar *tar)
     if (!tar)
         return;
     tar_header_fini(&tar->header);
+    tar_globals_fini(&tar->globals);
     free(tar->run);
     free(tar);
 }

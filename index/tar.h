@@ -2,9 +2,10 @@
 /*
  * A tar stream as events: entries, their bytes, and where in the layer these bytes lie.
  *
- * Framing is ours (512-byte blocks, x/g/L/K payloads, never blocks, any cut of the bytes); what a
- * header means is libarchive's, asked with one header run at a time, but for plain ustar headers,
- * which a fast path reads and a differential test guards. Pure; one thread at a time.
+ * Framing, names, numbers and sparse maps are ours (512-byte blocks, x/g/L/K payloads, never
+ * blocks, any cut of the bytes); what vendors' records mean (extended attributes, ACLs) is
+ * libarchive's, asked with one header run at a time. fuzz_tar compares both. Pure; one thread at a
+ * time.
  *
  * Reads V7, ustar, GNU (long names and links, sparse 0.0/0.1/1.0 and old GNU sparse, base-256) and
  * pax (path, linkpath, size, uid, gid, mtime, g headers, SCHILY.xattr, LIBARCHIVE.xattr,
@@ -19,10 +20,10 @@
 #include <stdint.h>
 
 /* Ceilings: past them a header is refused with -EBADMSG (hostile, not real). */
-#define TAR_PATH_MAX 65536u          /* bytes of a path or a link target */
-#define TAR_META_MAX (4u << 20)      /* bytes of one x/g/L/K payload */
-#define TAR_XATTRS_MAX (1u << 20)    /* bytes of all xattrs of an entry */
-#define TAR_SPARSE_MAX (1u << 20)    /* extents of a sparse file */
+#define TAR_PATH_MAX   65536u     /* bytes of a path or a link target */
+#define TAR_META_MAX   (1u << 20) /* bytes of one x/g/L/K payload */
+#define TAR_XATTRS_MAX (1u << 20) /* bytes of all xattrs of an entry */
+#define TAR_SPARSE_MAX (1u << 20) /* extents of a sparse file */
 
 enum tar_event {
     TAR_MORE_IN, /* all input is used: feed again */
@@ -32,9 +33,7 @@ enum tar_event {
     TAR_END /* two zero blocks, or the input ended between entries; the rest is ignored */
 };
 
-enum tar_type {
-    TAR_FILE, TAR_HARDLINK, TAR_SYMLINK, TAR_CHAR, TAR_BLOCK, TAR_DIR, TAR_FIFO
-};
+enum tar_type { TAR_FILE, TAR_HARDLINK, TAR_SYMLINK, TAR_CHAR, TAR_BLOCK, TAR_DIR, TAR_FIFO };
 
 struct tar_xattr {
     const char *name; /* NUL terminated, as the kernel wants it ("security.capability") */
@@ -60,8 +59,8 @@ struct tar_entry {
     int64_t mtime_sec;
     uint32_t mtime_nsec;
     uint32_t rdev_major, rdev_minor;
-    uint64_t size;   /* of the content, holes included */
-    uint64_t header_off; /* of the first header block of the run, in the layer */
+    uint64_t size;                    /* of the content, holes included */
+    uint64_t header_off;              /* of the first header block of the run, in the layer */
     const struct tar_extent *extents; /* of a regular file with data; sorted, not overlapping */
     size_t n_extents;                 /* 1 for an ordinary file, 0 when it has no data */
     const struct tar_xattr *xattrs;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The happy path of a header is: a run that is one plain ustar (or V7, or GNU) block is read here,
- * field by field; any other is given to libarchive as an archive of its own, and its answer is
- * copied. Names are always taken from the raw bytes, so that no locale has a say.
- * Possible failure modes are: a field that is no number, a name or a list past its ceiling,
- * libarchive's refusal, no memory.
+ * The happy path of a header is: names and numbers are read from the entry's own block, or from
+ * the headers in front of it that say otherwise, as raw bytes, so that no locale has a say. A run
+ * with extended attributes, ACLs or SCHILY.dev* is then given to libarchive as an archive of its
+ * own, and these are copied from its answer.
+ * Possible failure modes are: a field that is no number, a name or a list past its ceiling, a type
+ * that no unpacker knows, a sparse map that is not that of the data, libarchive's refusal, no
+ * memory.
  */
 #include "index/tar_header.h"
+
+#include "index/tar_sparse.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -14,13 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_LEN   100u
-#define PREFIX_OFF 345u
-#define PREFIX_LEN 155u
+#define NAME_LEN        100u
+#define PREFIX_LEN      155u
+#define STAR_PREFIX_LEN 131u
 
 /* Offsets and lengths of a header block's fields (POSIX.1-2017 pax, ustar interchange format). */
 enum { MODE = 100, UID = 108, GID = 116, SIZE = 124, MTIME = 136, CHECKSUM = 148, TYPE = 156 };
-enum { LINK = 157, MAGIC = 257, MAJOR = 329, MINOR = 337 };
+enum { LINK = 157, MAGIC = 257, MAJOR = 329, MINOR = 337, PREFIX = 345, STAR_MAGIC = 508 };
 
 int tar_number(const uint8_t *field, size_t len, int64_t *out)
 {
@@ -66,53 +70,23 @@ bool tar_checksum_is_right(const uint8_t *block)
     return tar_number(block + CHECKSUM, 8, &says) == 0 && (says == is || says == is_signed);
 }
 
-/* One "LEN KEY=VALUE\n" at *off; false at the end or where the payload is not of that form. */
-static bool next_record(const uint8_t *payload, size_t len, size_t *off, const char **out_key,
-                        size_t *out_key_len, const char **out_value, size_t *out_value_len)
+const uint8_t *tar_run_value(const struct tar_run *run, enum tar_pax_key key, size_t *out_len)
 {
-    size_t at = *off, size = 0;
-    const uint8_t *equals;
+    size_t off = run->own_pax.values[key].off, len = run->own_pax.values[key].len;
 
-    for (; at < len && payload[at] >= '0' && payload[at] <= '9'; at++) {
-        size = size * 10 + (size_t)(payload[at] - '0');
-        if (size > len)
-            return false;
+    if (off > 0) {
+        *out_len = len;
+        return len > 0 ? run->bytes + run->pax + off : NULL;
     }
-    if (at >= len || payload[at] != ' ' || size > len - *off || size < at - *off + 3)
-        return false;
-    at++;
-    equals = memchr(payload + at, '=', *off + size - at);
-    if (!equals)
-        return false;
-    *out_key = (const char *)payload + at;
-    *out_key_len = (size_t)(equals - payload) - at;
-    *out_value = (const char *)equals + 1;
-    *out_value_len = *off + size - 1 - (size_t)(equals + 1 - payload);
-    *off += size;
-    return true;
-}
-
-const char *tar_pax_find(const uint8_t *payload, size_t len, const char *key, size_t *out_len)
-{
-    const char *found = NULL;
-    const char *k, *v;
-    size_t k_len, v_len, off = 0;
-
-    /* the last of several counts */
-    while (next_record(payload, len, &off, &k, &k_len, &v, &v_len)) {
-        if (k_len == strlen(key) && memcmp(k, key, k_len) == 0) {
-            found = v;
-            *out_len = v_len;
-        }
-    }
-    return found;
+    *out_len = run->globals->values[key].len;
+    return run->globals->values[key].bytes;
 }
 
 /* ---- strings and lists that are reused */
 
 static int put_string(char **string, size_t *cap, const void *bytes, size_t len, size_t at)
 {
-    if (at + len > TAR_PATH_MAX)
+    if (at + len > TAR_PATH_MAX || memchr(bytes, '\0', len))
         return -EBADMSG;
     if (at + len + 1 > *cap) {
         char *more = realloc(*string, at + len + 64);
@@ -193,77 +167,116 @@ void tar_header_fini(struct tar_header *h)
     free(h->xattrs);
 }
 
-/* ---- plain headers */
+/* ---- types */
 
-static bool type_of(uint8_t flag, enum tar_type *out)
+/* NULL, or why there is no such entry in a layer. GNU's dumps have directories with a list of
+ * names as their data ('D'); old archives have contiguous files ('7'). */
+static const char *complain_type(uint8_t flag, enum tar_type *out)
 {
-    switch (flag) {
-    case '1':
-        *out = TAR_HARDLINK;
-        return true;
-    case '2':
-        *out = TAR_SYMLINK;
-        return true;
-    case '3':
-        *out = TAR_CHAR;
-        return true;
-    case '4':
-        *out = TAR_BLOCK;
-        return true;
-    case '5':
+    static const enum tar_type types[] = {TAR_FILE,  TAR_HARDLINK, TAR_SYMLINK, TAR_CHAR,
+                                          TAR_BLOCK, TAR_DIR,      TAR_FIFO,    TAR_FILE};
+
+    *out = TAR_FILE;
+    if (flag >= '0' && flag <= '7')
+        *out = types[flag - '0'];
+    else if (flag == 'D')
         *out = TAR_DIR;
-        return true;
-    case '6':
-        *out = TAR_FIFO;
-        return true;
-    default:
-        *out = TAR_FILE;
-        return flag != 'S';
-    }
+    else if (flag == 'M')
+        return "a file that began on another volume";
+    else if (flag != '\0' && flag != 'S')
+        return "an entry of a type that is not known";
+    return NULL;
 }
+
+/* ---- names */
 
 static bool is_posix(const uint8_t *block)
 {
-    return memcmp(block + MAGIC,
-                  "ustar\0"
-                  "00",
-                  8) == 0;
+    return memcmp(block + MAGIC, "ustar", 6) == 0;
 }
 
-static int read_names(struct tar_header *h, const uint8_t *block)
+static size_t prefix_len(const uint8_t *block)
 {
-    size_t prefix_len = is_posix(block) ? strnlen((char *)block + PREFIX_OFF, PREFIX_LEN) : 0;
-    size_t at = 0;
+    bool is_star = memcmp(block + STAR_MAGIC, "tar", 4) == 0;
+
+    if (!is_posix(block))
+        return 0;
+    return strnlen((const char *)block + PREFIX, is_star ? STAR_PREFIX_LEN : PREFIX_LEN);
+}
+
+static int read_own_path(struct tar_header *h, const uint8_t *block)
+{
+    size_t prefix = prefix_len(block);
     int r = 0;
 
-    if (prefix_len > 0) {
-        r = put_string(&h->path, &h->path_cap, block + PREFIX_OFF, prefix_len, 0);
-        if (r == 0)
-            r = put_string(&h->path, &h->path_cap, "/", 1, prefix_len);
-        at = prefix_len + 1;
-    }
-    if (r == 0)
-        r = put_string(&h->path, &h->path_cap, block, strnlen((char *)block, NAME_LEN), at);
-    if (r == 0)
-        r = put_string(&h->link, &h->link_cap, block + LINK,
-                       strnlen((char *)block + LINK, NAME_LEN), 0);
-    return r;
+    if (prefix > 0)
+        r = put_string(&h->path, &h->path_cap, block + PREFIX, prefix, 0);
+    if (r == 0 && prefix > 0)
+        r = put_string(&h->path, &h->path_cap, "/", 1, prefix);
+    if (r < 0)
+        return r;
+    return put_string(&h->path, &h->path_cap, block, strnlen((const char *)block, NAME_LEN),
+                      prefix > 0 ? prefix + 1 : 0);
 }
 
-static int read_numbers(struct tar_entry *entry, const uint8_t *block)
+static int read_path(struct tar_header *h, const struct tar_run *run)
 {
-    int64_t mode, uid, gid, size, mtime, major, minor;
+    size_t len;
+    const uint8_t *value = tar_run_value(run, PAX_SPARSE_NAME, &len);
 
-    if (tar_number(block + MODE, 8, &mode) < 0 || tar_number(block + UID, 8, &uid) < 0 ||
-        tar_number(block + GID, 8, &gid) < 0 || tar_number(block + SIZE, 12, &size) < 0 ||
-        tar_number(block + MTIME, 12, &mtime) < 0)
+    if (!value)
+        value = tar_run_value(run, PAX_PATH, &len);
+    if (value)
+        return put_string(&h->path, &h->path_cap, value, len, 0);
+    if (run->name_len > 0)
+        return put_string(&h->path, &h->path_cap, run->bytes + run->name, run->name_len, 0);
+    return read_own_path(h, run->bytes + run->own);
+}
+
+static int read_link(struct tar_header *h, const struct tar_run *run)
+{
+    const uint8_t *block = run->bytes + run->own;
+    size_t len;
+    const uint8_t *value = tar_run_value(run, PAX_LINKPATH, &len);
+
+    if (value)
+        return put_string(&h->link, &h->link_cap, value, len, 0);
+    if (run->link_len > 0)
+        return put_string(&h->link, &h->link_cap, run->bytes + run->link, run->link_len, 0);
+    return put_string(&h->link, &h->link_cap, block + LINK,
+                      strnlen((const char *)block + LINK, NAME_LEN), 0);
+}
+
+/* ---- numbers */
+
+static int read_id(const struct tar_run *run, enum tar_pax_key key, size_t field, uint32_t *out)
+{
+    size_t len;
+    const uint8_t *value = tar_run_value(run, key, &len);
+    int64_t id;
+    int r =
+        value ? tar_pax_number(value, len, &id) : tar_number(run->bytes + run->own + field, 8, &id);
+
+    if (r < 0 || id < 0 || id > UINT32_MAX)
         return -EBADMSG;
-    if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX || size < 0)
-        return -EBADMSG;
-    entry->mode = (uint32_t)mode & 07777;
-    entry->uid = (uint32_t)uid;
-    entry->gid = (uint32_t)gid;
-    entry->mtime_sec = mtime;
+    *out = (uint32_t)id;
+    return 0;
+}
+
+static int read_mtime(const struct tar_run *run, struct tar_entry *entry)
+{
+    size_t len;
+    const uint8_t *value = tar_run_value(run, PAX_MTIME, &len);
+
+    if (value)
+        return tar_pax_time(value, len, &entry->mtime_sec, &entry->mtime_nsec);
+    return tar_number(run->bytes + run->own + MTIME, 12, &entry->mtime_sec);
+}
+
+static int read_device(const uint8_t *block, struct tar_entry *entry)
+{
+    int64_t major, minor;
+
     if (entry->type != TAR_CHAR && entry->type != TAR_BLOCK)
         return 0;
     if (tar_number(block + MAJOR, 8, &major) < 0 || tar_number(block + MINOR, 8, &minor) < 0 ||
@@ -274,19 +287,81 @@ static int read_numbers(struct tar_entry *entry, const uint8_t *block)
     return 0;
 }
 
-static int read_plain(struct tar_header *h, const uint8_t *block, struct clip_error *err)
+/* NULL, or which of them is wrong. */
+static const char *complain_numbers(const struct tar_run *run, struct tar_entry *entry)
 {
-    int r;
+    const uint8_t *block = run->bytes + run->own;
+    int64_t mode;
 
-    r = read_names(h, block);
-    if (r == 0)
-        r = read_numbers(&h->entry, block);
-    if (r == -EBADMSG)
-        return err_set(err, CLIP_EFORMAT, "tar: a header field is not a number");
-    return r;
+    if (tar_number(block + MODE, 8, &mode) < 0)
+        return "a mode that is not a number";
+    entry->mode = (uint32_t)mode & 07777;
+    if (read_id(run, PAX_UID, UID, &entry->uid) < 0 || read_id(run, PAX_GID, GID, &entry->gid) < 0)
+        return "an owner that is not a number of 32 bits";
+    if (read_mtime(run, entry) < 0)
+        return "a time that is not a number of 64 bits";
+    if (read_device(block, entry) < 0)
+        return "a device that is not a pair of numbers";
+    return NULL;
 }
 
-/* ---- libarchive's reading of the rest */
+/* ---- sparse files */
+
+/* Their stored bytes, which belong to one stretch of the file after the other. */
+struct placing {
+    uint64_t data_off, stored; /* in the layer */
+    int64_t size;              /* of the file */
+    uint64_t at;               /* stored bytes that have a place */
+    int64_t end;               /* of the last stretch */
+};
+
+/* The next stored bytes are the file's [off, off + len). */
+static int place(struct tar_header *h, struct placing *p, int64_t off, int64_t len)
+{
+    uint64_t layer_off = p->data_off + p->at;
+
+    if (off < p->end || len < 0 || off > p->size || len > p->size - off ||
+        (uint64_t)len > p->stored - p->at)
+        return -EBADMSG;
+    p->end = off + len;
+    p->at += (uint64_t)len;
+    return len == 0 ? 0 : add_extent(h, (uint64_t)off, layer_off, (uint64_t)len);
+}
+
+/* All stored bytes have a place, else what is read would not be what was stored. */
+static int end_placing(struct tar_header *h, const struct placing *p)
+{
+    h->entry.size = (uint64_t)p->size;
+    return p->at == p->stored && p->size >= 0 ? 0 : -EBADMSG;
+}
+
+static int place_all(struct tar_header *h, const struct tar_run *run, struct placing *p)
+{
+    struct tar_sparse sparse;
+    int64_t off, len;
+    int r = tar_sparse_init(&sparse, run);
+
+    if (r < 0)
+        return r;
+    p->size = sparse.size;
+    while ((r = tar_sparse_next(&sparse, &off, &len)) > 0) {
+        r = place(h, p, off, len);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : end_placing(h, p);
+}
+
+static int read_sparse(struct tar_header *h, const struct tar_run *run, uint64_t data_off,
+                       uint64_t stored, struct clip_error *err)
+{
+    struct placing p = {.data_off = data_off, .stored = stored};
+    int r = place_all(h, run, &p);
+
+    return r == -EBADMSG ? err_set(err, CLIP_EFORMAT, "tar: a sparse map that cannot be") : r;
+}
+
+/* ---- what libarchive says */
 
 static int open_run(struct archive *a, const struct tar_run *run, struct archive_entry **out)
 {
@@ -298,41 +373,14 @@ static int open_run(struct archive *a, const struct tar_run *run, struct archive
     return archive_read_next_header(a, out) >= ARCHIVE_WARN ? 0 : -EBADMSG;
 }
 
-static int copy_raw_names(struct tar_header *h, const struct tar_run *run)
+/* libarchive gives the last record first: the other way round a later one of a name counts. */
+static void reverse_xattrs(struct tar_header *h)
 {
-    const uint8_t *pax = run->bytes + run->pax;
-    const char *value;
-    size_t len;
-    int r;
-
-    r = read_names(h, run->bytes + run->own);
-    if (r == 0 && run->name_len > 0)
-        r = put_string(&h->path, &h->path_cap, run->bytes + run->name, run->name_len, 0);
-    if (r == 0 && run->link_len > 0)
-        r = put_string(&h->link, &h->link_cap, run->bytes + run->link, run->link_len, 0);
-    if (r == 0 && (value = tar_pax_find(pax, run->pax_len, "path", &len)))
-        r = put_string(&h->path, &h->path_cap, value, len, 0);
-    if (r == 0 && (value = tar_pax_find(pax, run->pax_len, "GNU.sparse.name", &len)))
-        r = put_string(&h->path, &h->path_cap, value, len, 0);
-    if (r == 0 && (value = tar_pax_find(pax, run->pax_len, "linkpath", &len)))
-        r = put_string(&h->link, &h->link_cap, value, len, 0);
-    return r;
-}
-
-static int copy_numbers(struct tar_entry *entry, struct archive_entry *ae)
-{
-    int64_t uid = archive_entry_uid(ae), gid = archive_entry_gid(ae);
-
-    if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX)
-        return -EBADMSG;
-    entry->mode = archive_entry_perm(ae) & 07777;
-    entry->uid = (uint32_t)uid;
-    entry->gid = (uint32_t)gid;
-    entry->mtime_sec = archive_entry_mtime(ae);
-    entry->mtime_nsec = (uint32_t)archive_entry_mtime_nsec(ae);
-    entry->rdev_major = (uint32_t)archive_entry_rdevmajor(ae);
-    entry->rdev_minor = (uint32_t)archive_entry_rdevminor(ae);
-    return 0;
+    for (size_t a = 0, b = h->n_xattrs; a + 1 < b; a++, b--) {
+        struct tar_xattr swap = h->xattrs[a];
+        h->xattrs[a] = h->xattrs[b - 1];
+        h->xattrs[b - 1] = swap;
+    }
 }
 
 static int copy_xattrs(struct tar_header *h, struct archive_entry *ae)
@@ -352,6 +400,7 @@ static int copy_xattrs(struct tar_header *h, struct archive_entry *ae)
             return -EBADMSG;
         r = add_xattr(h, name, value, len);
     }
+    reverse_xattrs(h);
     return r;
 }
 
@@ -378,128 +427,143 @@ static uint8_t *put_acl_entry(uint8_t *at, uint16_t tag, int perm, uint32_t id)
     return at;
 }
 
+/* Whom a named entry is for: the number behind the name, or a name that is one. -ENOENT: only a
+ * name, which means nothing outside of the image. */
+static int find_id(int id, const char *who, uint32_t *out)
+{
+    int64_t number = id;
+
+    if (number < 0 && (!who || tar_pax_number((const uint8_t *)who, strlen(who), &number) < 0))
+        return -ENOENT;
+    if (number < 0 || number > UINT32_MAX)
+        return -ENOENT;
+    *out = (uint32_t)number;
+    return 0;
+}
+
+/* Appends the entries of one tag. */
+static int put_acl_tag(struct archive_entry *ae, int which, size_t i, uint8_t **at,
+                       const uint8_t *end)
+{
+    bool named = acl_tags[i].kernel == 0x02 || acl_tags[i].kernel == 0x08;
+    int type, perm, tag, id;
+    const char *who;
+
+    archive_entry_acl_reset(ae, which);
+    while (*at < end &&
+           archive_entry_acl_next(ae, which, &type, &perm, &tag, &id, &who) == ARCHIVE_OK) {
+        uint32_t number = UINT32_MAX;
+        if (tag != acl_tags[i].tag)
+            continue;
+        if (named && find_id(id, who, &number) < 0)
+            return -ENOENT;
+        *at = put_acl_entry(*at, acl_tags[i].kernel, perm, number);
+    }
+    return 0;
+}
+
+/* An ACL of names without numbers is left out, as other unpackers leave out all of them. */
 static int copy_acl(struct tar_header *h, struct archive_entry *ae, int which, const char *name)
 {
     int n = archive_entry_acl_count(ae, which);
-    int type, perm, tag, id, r;
-    const char *who;
+    size_t len = 4 + 8 * ((size_t)n + 3); /* the three of the mode may not be counted */
     uint8_t *bytes, *at;
+    int r = 0;
 
     if (n <= 0)
         return 0;
-    bytes = malloc(4 + 8 * ((size_t)n + 3)); /* the three of the mode may not be counted */
+    bytes = malloc(len);
     if (!bytes)
         return -ENOMEM;
     memcpy(bytes, "\2\0\0\0", 4);
     at = bytes + 4;
-    for (size_t i = 0; i < sizeof(acl_tags) / sizeof(acl_tags[0]); i++) {
-        bool named = acl_tags[i].kernel == 0x02 || acl_tags[i].kernel == 0x08;
-        archive_entry_acl_reset(ae, which);
-        while (archive_entry_acl_next(ae, which, &type, &perm, &tag, &id, &who) == ARCHIVE_OK &&
-               at < bytes + 4 + 8 * ((size_t)n + 3))
-            if (tag == acl_tags[i].tag)
-                at = put_acl_entry(at, acl_tags[i].kernel, perm, named ? (uint32_t)id : UINT32_MAX);
-    }
-    r = add_xattr(h, name, bytes, (size_t)(at - bytes));
+    for (size_t i = 0; r == 0 && i < sizeof(acl_tags) / sizeof(acl_tags[0]); i++)
+        r = put_acl_tag(ae, which, i, &at, bytes + len);
+    if (r == 0)
+        r = add_xattr(h, name, bytes, (size_t)(at - bytes));
     free(bytes);
-    return r;
+    return r == -ENOENT ? 0 : r;
 }
 
-/* The map says where in the file the stored bytes belong, one stretch after the other. */
-static int copy_sparse(struct tar_header *h, struct archive_entry *ae, uint64_t data_off,
-                       uint64_t stored)
+static int copy_entry(struct tar_header *h, struct archive_entry *ae)
 {
-    uint64_t size = (uint64_t)archive_entry_size(ae), at = 0, end = 0;
-    int64_t off, len;
-    int r;
+    int r = copy_xattrs(h, ae);
 
-    archive_entry_sparse_reset(ae);
-    while (archive_entry_sparse_next(ae, &off, &len) == ARCHIVE_OK) {
-        if (off < 0 || len < 0 || (uint64_t)off < end || (uint64_t)off > size ||
-            (uint64_t)len > size - (uint64_t)off || (uint64_t)len > stored - at)
-            return -EBADMSG;
-        end = (uint64_t)off + (uint64_t)len;
-        if (len == 0)
-            continue;
-        r = add_extent(h, (uint64_t)off, data_off + at, (uint64_t)len);
-        if (r < 0)
-            return r;
-        at += (uint64_t)len;
-    }
-    h->entry.size = size;
-    return 0;
-}
-
-static int copy_entry(struct tar_header *h, struct archive_entry *ae, const struct tar_run *run,
-                      uint64_t data_off, uint64_t stored)
-{
-    bool sparse = archive_entry_sparse_count(ae) > 0;
-    int r;
-
-    r = copy_raw_names(h, run);
-    if (r == 0)
-        r = copy_numbers(&h->entry, ae);
-    if (r == 0)
-        r = copy_xattrs(h, ae);
     if (r == 0)
         r = copy_acl(h, ae, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access");
     if (r == 0)
         r = copy_acl(h, ae, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default");
-    if (r == 0 && h->entry.type == TAR_FILE && sparse)
-        r = copy_sparse(h, ae, data_off, stored);
-    else if (r == 0 && h->entry.type == TAR_FILE)
-        h->entry.size = archive_entry_size_is_set(ae) && archive_entry_size(ae) > (int64_t)stored
-                            ? (uint64_t)archive_entry_size(ae)
-                            : stored;
+    if (r == 0 && (h->entry.type == TAR_CHAR || h->entry.type == TAR_BLOCK)) {
+        h->entry.rdev_major = (uint32_t)archive_entry_rdevmajor(ae);
+        h->entry.rdev_minor = (uint32_t)archive_entry_rdevminor(ae);
+    }
     return r;
 }
 
-static int read_with_libarchive(struct tar_header *h, const struct tar_run *run, uint64_t data_off,
-                                uint64_t stored, struct clip_error *err)
+static int read_with_libarchive(struct tar_header *h, const struct tar_run *run,
+                                struct clip_error *err)
 {
     struct archive *a = archive_read_new();
     struct archive_entry *ae;
+    const char *why = NULL;
     int r;
 
     if (!a)
-        return err_set(err, -ENOMEM, "tar: out of memory for a header");
+        return -ENOMEM;
     r = open_run(a, run, &ae);
     if (r < 0)
-        err_set(err, CLIP_EFORMAT, "tar: %s",
-                archive_error_string(a) ? archive_error_string(a) : "bad header");
+        why = archive_error_string(a);
     else
-        r = copy_entry(h, ae, run, data_off, stored);
-    if (r == -EBADMSG && err && err->code == 0)
-        err_set(err, CLIP_EFORMAT, "tar: a header field is out of range");
+        r = copy_entry(h, ae);
+    if (r == -EBADMSG)
+        err_set(err, CLIP_EFORMAT, "tar: %s", why ? why : "extended attributes that cannot be");
     archive_read_free(a);
     return r;
+}
+
+/* ---- public */
+
+static int read_names(struct tar_header *h, const struct tar_run *run, uint8_t flag)
+{
+    int r = read_path(h, run);
+
+    if (r == 0)
+        r = read_link(h, run);
+    if (r < 0)
+        return r;
+    h->entry.path = h->path;
+    if (h->entry.type == TAR_HARDLINK || h->entry.type == TAR_SYMLINK)
+        h->entry.link = h->link;
+    /* V7 marks a directory by its name alone; so do GNU and libarchive with a '0', but Go does not,
+     * and all who unpack images are written in Go */
+    if (flag == '\0' && h->path[0] && h->path[strlen(h->path) - 1] == '/')
+        h->entry.type = TAR_DIR;
+    return 0;
 }
 
 int tar_header_read(struct tar_header *h, const struct tar_run *run, uint64_t data_off,
                     uint64_t stored, struct clip_error *err)
 {
-    const uint8_t *block = run->bytes + run->own;
-    bool plain = type_of(block[TYPE], &h->entry.type) && run->own == 0 && run->len == TAR_BLOCK_LEN;
+    uint8_t flag = run->bytes[run->own + TYPE];
+    const char *complaint;
     int r;
 
     reset(h);
-    type_of(block[TYPE], &h->entry.type);
-    err_clear(err);
-    if (plain) {
-        r = read_plain(h, block, err);
-        h->entry.size = h->entry.type == TAR_FILE ? stored : 0;
-    } else {
-        r = read_with_libarchive(h, run, data_off, stored, err);
-    }
-    if (r < 0)
-        return r;
-    h->entry.path = h->path;
-    h->entry.link = h->entry.type == TAR_HARDLINK || h->entry.type == TAR_SYMLINK ? h->link : NULL;
-    /* V7 marks a directory by its name alone */
-    if (h->entry.type == TAR_FILE && h->path[0] && h->path[strlen(h->path) - 1] == '/')
-        h->entry.type = TAR_DIR;
-    if (h->entry.type == TAR_FILE && h->entry.n_extents == 0 && stored > 0 &&
-        h->entry.size == stored)
-        return add_extent(h, 0, data_off, stored);
-    return 0;
+    complaint = complain_type(flag, &h->entry.type);
+    if (!complaint)
+        complaint = complain_numbers(run, &h->entry);
+    if (complaint)
+        return err_set(err, CLIP_EFORMAT, "tar: %s", complaint);
+    r = read_names(h, run, flag);
+    if (r == -EBADMSG)
+        return err_set(err, r, "tar: a name with a NUL, or longer than %u bytes", TAR_PATH_MAX);
+    if (r == 0 && h->entry.type == TAR_FILE)
+        h->entry.size = stored;
+    if (r == 0 && h->entry.type == TAR_FILE && (flag == 'S' || run->own_pax.sparse))
+        r = read_sparse(h, run, data_off, stored, err);
+    else if (r == 0 && h->entry.size > 0)
+        r = add_extent(h, 0, data_off, stored);
+    if (r == 0 && run->own_pax.vendor)
+        r = read_with_libarchive(h, run, err);
+    return r;
 }

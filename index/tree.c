@@ -25,10 +25,15 @@ struct tree {
     struct arena arena; /* records of directories that no entry told of */
     struct tree_record root;
     uint32_t *order;     /* names, breadth-first: a node's number is its index */
-    uint32_t *number;    /* of a name: the reverse */
     uint32_t *canonical; /* of an inode: the number of its first name */
     uint32_t *children;  /* of a node: the number of its first child; n_nodes + 1 of them */
     uint32_t n_nodes;
+};
+
+/* What a hard link named in the lower layers, before whiteouts took it away. */
+struct lower_target {
+    const struct tree_record *link;
+    uint32_t inode;
 };
 
 struct merge {
@@ -41,6 +46,8 @@ struct merge {
     uint32_t dir_at;
     const struct tree_record **links; /* hard links that wait for their target */
     size_t n_links, links_cap;
+    struct lower_target *lower; /* of this layer's links, in their order */
+    size_t n_lower;
     struct clip_error *err;
 };
 
@@ -147,6 +154,68 @@ static int put_inode(struct merge *m, const struct tree_record *record, uint32_t
     return r < 0 ? fail(m, record, r) : 0;
 }
 
+/* ---- what hard links name */
+
+/* The name that the link's target has; NAME_NONE if it is not there. */
+static int find_target(struct merge *m, const struct tree_record *record, uint32_t *out)
+{
+    const char *slash = strrchr(record->target, '/');
+    const char *base = slash ? slash + 1 : record->target;
+    struct path_name what = {base, strlen(base)};
+    char *dir = strndup(record->target, slash ? (size_t)(slash - record->target) : 0);
+    uint32_t at;
+    int r = dir ? walk_find(&m->walk, m->names, dir, &at) : -ENOMEM;
+
+    free(dir);
+    if (r == -ENOENT || r == -ENOTDIR) {
+        *out = NAME_NONE;
+        return 0;
+    }
+    if (r < 0)
+        return fail(m, record, r);
+    *out = names_find(m->names, at, &what);
+    return 0;
+}
+
+static int note_lower_targets(struct merge *m, const struct tree_layer *layer)
+{
+    uint32_t name;
+    int r = 0;
+
+    free(m->lower);
+    m->lower = calloc(layer->n_links ? layer->n_links : 1, sizeof(*m->lower));
+    if (!m->lower)
+        return err_set(m->err, -ENOMEM, "out of memory for hard links");
+    for (size_t i = 0; r == 0 && i < layer->n_records; i++) {
+        const struct tree_record *record = &layer->records[i];
+        if (record->type != RECORD_HARDLINK)
+            continue;
+        r = find_target(m, record, &name);
+        if (r < 0 && r != -ENOMEM)
+            r = 0; /* the link's own turn will tell */
+        else if (r == 0 && name != NAME_NONE && !names_is_dir(m->names, name))
+            m->lower[m->n_lower++] = (struct lower_target){record, m->names->names[name].inode};
+    }
+    return r;
+}
+
+/* An inode, or NAME_NONE. Both are in the order of the records. */
+static uint32_t find_lower_target(const struct merge *m, const struct tree_record *link)
+{
+    size_t low = 0, high = m->n_lower;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (m->lower[middle].link == link)
+            return m->lower[middle].inode;
+        if (m->lower[middle].link < link)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NAME_NONE;
+}
+
 /* ---- clearing the way */
 
 static int apply_whiteout(struct merge *m, const struct tree_record *record)
@@ -190,10 +259,11 @@ static int apply_new_dir(struct merge *m, const struct tree_record *record)
 
 static int clear_the_way(struct merge *m, const struct tree_layer *layer)
 {
-    int r = 0;
+    int r;
 
     if (layer->n_whiteouts == 0)
         return 0;
+    r = note_lower_targets(m, layer);
     for (size_t i = 0; r == 0 && i < layer->n_records; i++)
         if (layer->records[i].type == RECORD_DIR)
             r = apply_new_dir(m, &layer->records[i]);
@@ -218,27 +288,6 @@ static int keep_for_later(struct merge *m, const struct tree_record *record)
         m->links_cap = cap;
     }
     m->links[m->n_links++] = record;
-    return 0;
-}
-
-/* The name that the link's target has; NAME_NONE if it is not there. */
-static int find_target(struct merge *m, const struct tree_record *record, uint32_t *out)
-{
-    const char *slash = strrchr(record->target, '/');
-    const char *base = slash ? slash + 1 : record->target;
-    struct path_name what = {base, strlen(base)};
-    char *dir = strndup(record->target, slash ? (size_t)(slash - record->target) : 0);
-    uint32_t at;
-    int r = dir ? walk_find(&m->walk, m->names, dir, &at) : -ENOMEM;
-
-    free(dir);
-    if (r == -ENOENT || r == -ENOTDIR) {
-        *out = NAME_NONE;
-        return 0;
-    }
-    if (r < 0)
-        return fail(m, record, r);
-    *out = names_find(m->names, at, &what);
     return 0;
 }
 
@@ -278,6 +327,31 @@ static bool is_overtaken(struct merge *m, const struct tree_record *link)
     return record > link && record < end;
 }
 
+/* The target is only where a whiteout of the same layer took it away: unpackers that go by the
+ * order of the archive have made the link by then. */
+static int apply_lower_links(struct merge *m)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < m->n_links; i++) {
+        const struct tree_record *link = m->links[i];
+        uint32_t inode = find_lower_target(m, link), dir;
+        int r;
+
+        if (inode == NAME_NONE) {
+            m->links[kept++] = link;
+            continue;
+        }
+        r = find_parent(m, link, &dir);
+        if (r == 0)
+            r = put_inode(m, link, dir, inode);
+        if (r < 0)
+            return r;
+    }
+    m->n_links = kept;
+    return 0;
+}
+
 /* One round over those that wait; keeps those that still have to, the other way round. */
 static int apply_waiting(struct merge *m)
 {
@@ -307,10 +381,15 @@ static int apply_links_that_waited(struct merge *m)
 
     for (unsigned round = 0; m->n_links > 0; round++) {
         int r;
-        if (round == LINK_ROUNDS_MAX || m->n_links == before)
+        if (round == LINK_ROUNDS_MAX || (m->n_links == before && m->n_lower == 0))
             return fail_link(m, m->links[0], "the target is not there");
-        before = m->n_links;
-        r = apply_waiting(m);
+        if (m->n_links == before) {
+            r = apply_lower_links(m);
+            m->n_lower = 0;
+        } else {
+            before = m->n_links;
+            r = apply_waiting(m);
+        }
         if (r < 0)
             return r;
     }
@@ -368,6 +447,7 @@ static int apply_layer(struct merge *m, const struct tree_layer *layer)
     forget_dir(m);
     m->records = layer;
     m->n_links = 0;
+    m->n_lower = 0;
     r = clear_the_way(m, layer);
     for (size_t i = 0; r == 0 && i < layer->n_records; i++)
         r = apply_record(m, &layer->records[i]);
@@ -409,8 +489,8 @@ static void put_in_order(struct tree *tree)
     for (uint32_t i = 0; i < n; i++) {
         uint32_t first = n;
         tree->children[i] = first;
-        for (uint32_t at = names->names[tree->order[i]].first_child; at != NAME_NONE;
-             at = names->names[at].next)
+        for (uint32_t at = names->links[tree->order[i]].first_child; at != NAME_NONE;
+             at = names->links[at].next)
             tree->order[n++] = at;
         qsort_r(tree->order + first, n - first, sizeof(*tree->order), compare_names, (void *)names);
     }
@@ -423,16 +503,19 @@ static int number_nodes(struct tree *tree)
     size_t n_names = tree->names.n_names, n_inodes = tree->names.n_inodes;
 
     tree->order = malloc(n_names * sizeof(*tree->order));
-    tree->number = malloc(n_names * sizeof(*tree->number));
-    tree->canonical = malloc(n_inodes * sizeof(*tree->canonical));
     tree->children = malloc((n_names + 1) * sizeof(*tree->children));
-    if (!tree->order || !tree->number || !tree->canonical || !tree->children)
+    if (!tree->order || !tree->children)
         return -ENOMEM;
     put_in_order(tree);
+    names_drop_links(&tree->names);
+    tree->canonical = malloc(n_inodes * sizeof(*tree->canonical));
+    if (!tree->canonical)
+        return -ENOMEM;
     /* from the last to the first, so that an inode ends with its first name */
     for (uint32_t i = tree->n_nodes; i-- > 0;) {
-        tree->number[tree->order[i]] = i;
-        tree->canonical[tree->names.names[tree->order[i]].inode] = i;
+        struct tree_name *name = &tree->names.names[tree->order[i]];
+        name->number = i;
+        tree->canonical[name->inode] = i;
     }
     return 0;
 }
@@ -446,11 +529,21 @@ static int merge_layers(struct merge *m, struct tree_layer *const *layers, unsig
     for (m->layer = 0; r == 0 && m->layer < n_layers; m->layer++)
         r = apply_layer(m, layers[m->layer]);
     free(m->links);
+    free(m->lower);
     walk_fini(&m->walk);
     return r;
 }
 
-static int tree_new(struct tree **out)
+static uint32_t count_records(struct tree_layer *const *layers, unsigned n_layers)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < n_layers; i++)
+        n += layers[i]->n_records;
+    return n < TREE_ENTRIES_MAX ? (uint32_t)n : TREE_ENTRIES_MAX;
+}
+
+static int tree_new(uint32_t n_names, struct tree **out)
 {
     struct tree *tree = calloc(1, sizeof(*tree));
     int r;
@@ -458,7 +551,7 @@ static int tree_new(struct tree **out)
     if (!tree)
         return -ENOMEM;
     tree->root = (struct tree_record){.dir = "", .name = "", .mode = 0755, .type = RECORD_DIR};
-    r = names_init(&tree->names, &tree->root);
+    r = names_init(&tree->names, &tree->root, n_names);
     if (r < 0) {
         free(tree);
         return r;
@@ -474,7 +567,6 @@ void tree_free(struct tree *tree)
     names_fini(&tree->names);
     arena_fini(&tree->arena);
     free(tree->order);
-    free(tree->number);
     free(tree->canonical);
     free(tree->children);
     free(tree);
@@ -488,7 +580,7 @@ int tree_merge(struct tree_layer *const *layers, unsigned n_layers,
     int r;
 
     assert(n_layers <= UINT16_MAX);
-    r = tree_new(&tree);
+    r = tree_new(count_records(layers, n_layers), &tree);
     if (r < 0)
         return err_set(err, r, "out of memory for the tree");
     m.tree = tree;
@@ -543,7 +635,9 @@ static void fill_content(const struct tree_content *content, struct tree_node *n
         return;
     }
     node->size = content->size;
-    node->extents = content->extents;
+    if (content->is_whole)
+        node->whole = (struct tar_extent){0, content->layer_off, content->size};
+    node->extents = content->is_whole ? &node->whole : content->extents;
     node->n_extents = content->n_extents;
     node->digest = content->digest;
 }
@@ -592,7 +686,7 @@ void tree_node(const struct tree *tree, uint32_t index, struct tree_node *out)
     *out = (struct tree_node){
         .name = name->bytes,
         .name_len = name->len,
-        .parent = tree->number[name->parent],
+        .parent = tree->names.names[name->parent].number,
         .nlink = inode->n_names,
         .layer = inode->layer,
     };

@@ -17,7 +17,8 @@
 
 /* Ceilings: past them -EFBIG / -ENAMETOOLONG with a sentence. */
 #define TREE_ENTRIES_MAX (64u << 20)
-#define TREE_DEPTH_MAX 4096u /* components of a path after cleaning */
+#define TREE_DEPTH_MAX   4096u      /* components of a path after cleaning */
+#define TREE_LAYER_MAX   (2u << 30) /* bytes of memory for what one layer says */
 
 struct tree_layer;
 
@@ -25,8 +26,7 @@ int tree_layer_new(struct tree_layer **out);
 void tree_layer_free(struct tree_layer *layer);
 /* Copies what it needs. Cleans the path ("./", "//", "..", leading "/") so that nothing leaves the
  * root; a path that does is dropped silently only if it is the root itself, else refused. */
-int tree_layer_add(struct tree_layer *layer, const struct tar_entry *entry,
-                   struct clip_error *err);
+int tree_layer_add(struct tree_layer *layer, const struct tar_entry *entry, struct clip_error *err);
 /* The content digest of the entry added last (regular files; at its ENTRY_END). */
 void tree_layer_set_digest(struct tree_layer *layer, const struct digest *digest);
 uint64_t tree_layer_n_entries(const struct tree_layer *layer);
@@ -51,8 +51,9 @@ struct tree_node {
     uint32_t target;                  /* of a TREE_LINK */
     const char *symlink;
     uint16_t layer; /* whose blob holds the extents, and which layer the entry came from */
-    const struct tar_extent *extents;
+    const struct tar_extent *extents; /* may be &whole: a node is looked at where it was filled */
     size_t n_extents;
+    struct tar_extent whole;
     const struct tar_xattr *xattrs; /* sorted by name, no name twice */
     size_t n_xattrs;
     struct digest digest; /* of a regular file's content (of no bytes, when empty) */

@@ -220,20 +220,41 @@ static int keep_xattrs(struct tree_layer *layer, const struct tar_entry *entry,
     return 0;
 }
 
+static bool is_whole(const struct tar_entry *entry)
+{
+    return entry->n_extents == 1 && entry->extents[0].file_off == 0 &&
+           entry->extents[0].len == entry->size;
+}
+
+static const struct tar_extent *copy_extents(struct tree_layer *layer,
+                                             const struct tar_entry *entry)
+{
+    size_t len = entry->n_extents * sizeof(entry->extents[0]);
+    struct tar_extent *copy = arena_alloc(&layer->arena, len);
+
+    if (copy && len > 0)
+        memcpy(copy, entry->extents, len);
+    return copy;
+}
+
 static int keep_content(struct tree_layer *layer, const struct tar_entry *entry,
                         struct tree_record *record)
 {
     struct tree_content *content;
-    size_t len = entry->n_extents * sizeof(content->extents[0]);
 
     if (entry->size == 0)
         return 0;
-    content = arena_alloc(&layer->arena, sizeof(*content) + len);
+    content = arena_alloc(&layer->arena, sizeof(*content));
     if (!content)
         return -ENOMEM;
-    *content = (struct tree_content){.size = entry->size, .n_extents = (uint32_t)entry->n_extents};
-    if (len > 0)
-        memcpy(content->extents, entry->extents, len);
+    *content = (struct tree_content){
+        .size = entry->size, .n_extents = (uint32_t)entry->n_extents, .is_whole = is_whole(entry)};
+    if (content->is_whole)
+        content->layer_off = entry->extents[0].layer_off;
+    else
+        content->extents = copy_extents(layer, entry);
+    if (!content->is_whole && !content->extents)
+        return -ENOMEM;
     record->content = content;
     layer->last_content = content;
     return 0;
@@ -249,6 +270,7 @@ static int keep_symlink(struct tree_layer *layer, const char *target, struct tre
         return err_set(err, len ? -ENAMETOOLONG : CLIP_EFORMAT,
                        "symlink %s: a target of %zu bytes is not within 1 to %u",
                        tree_record_path(record, quoted, sizeof(quoted)), len, PATH_TARGET_MAX);
+    record->mode = 0777; /* whatever the archive says: Linux knows no other */
     record->target = arena_copy(&layer->arena, target, len);
     return record->target ? 0 : -ENOMEM;
 }
@@ -355,6 +377,9 @@ int tree_layer_add(struct tree_layer *layer, const struct tar_entry *entry, stru
     layer->last_content = NULL;
     if (layer->n_records >= TREE_ENTRIES_MAX)
         return err_set(err, -EFBIG, "a layer has more than %u entries", TREE_ENTRIES_MAX);
+    if (layer->arena.total + layer->n_records * sizeof(record) > TREE_LAYER_MAX)
+        return err_set(err, -EFBIG, "a layer's names and attributes take more than %u MiB",
+                       TREE_LAYER_MAX >> 20);
     err_clear(err);
     r = grow_records(layer);
     if (r == 0)
@@ -364,6 +389,7 @@ int tree_layer_add(struct tree_layer *layer, const struct tar_entry *entry, stru
     if (r != 0)
         return r < 0 ? r : 0;
     layer->n_whiteouts += record.type == RECORD_WHITEOUT || record.type == RECORD_OPAQUE;
+    layer->n_links += record.type == RECORD_HARDLINK;
     layer->records[layer->n_records++] = record;
     return 0;
 }

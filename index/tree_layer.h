@@ -18,12 +18,17 @@ enum record_type {
     RECORD_OPAQUE    /* `dir` is what it empties; no name */
 };
 
-/* What a regular file has when it is not empty. */
+/* What a regular file has when it is not empty. Nearly all are one piece, from 0 to size: then
+ * n_extents is 1 and only `layer_off` is kept of it. */
 struct tree_content {
     uint64_t size;
     struct digest digest;
+    union {
+        uint64_t layer_off;               /* is_whole */
+        const struct tar_extent *extents; /* else */
+    };
     uint32_t n_extents;
-    struct tar_extent extents[];
+    bool is_whole;
 };
 
 struct tree_xattrs {
@@ -58,6 +63,7 @@ struct tree_layer {
     struct tree_record *records;
     size_t n_records, cap;
     size_t n_whiteouts; /* opaque markers too */
+    size_t n_links;     /* hard ones */
     const char *last_dir;
     struct tree_content *last_content; /* of the entry added last */
     char *scratch;                     /* a path being cleaned */

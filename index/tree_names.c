@@ -26,12 +26,15 @@ static int reserve(void **array, uint32_t n, uint32_t *cap, size_t item_len)
 
 static int new_name(struct tree_names *names, const struct tree_name *what, uint32_t *out)
 {
-    int r =
-        reserve((void **)&names->names, names->n_names, &names->names_cap, sizeof(*names->names));
+    uint32_t n = names->n_names;
+    int r = reserve((void **)&names->names, n, &names->names_cap, sizeof(*names->names));
 
+    if (r == 0)
+        r = reserve((void **)&names->links, n, &names->links_cap, sizeof(*names->links));
     if (r < 0)
         return r;
-    names->names[names->n_names] = *what;
+    names->names[n] = *what;
+    names->links[n] = (struct tree_links){NAME_NONE, NAME_NONE, NAME_NONE};
     *out = names->n_names++;
     return 0;
 }
@@ -50,21 +53,29 @@ int names_new_inode(struct tree_names *names, const struct tree_record *record, 
     return 0;
 }
 
-int names_init(struct tree_names *names, const struct tree_record *root)
+/* Pages that nobody writes to take no memory; growing by doubling takes twice of it for a while. */
+static int make_room(struct tree_names *names, uint32_t n)
 {
-    struct tree_name name = {
-        .bytes = "",
-        .parent = NAME_ROOT,
-        .first_child = NAME_NONE,
-        .next = NAME_NONE,
-        .prev = NAME_NONE,
-    };
+    names->names = malloc(n * sizeof(*names->names));
+    names->links = malloc(n * sizeof(*names->links));
+    names->inodes = malloc(n * sizeof(*names->inodes));
+    if (!names->names || !names->links || !names->inodes)
+        return -ENOMEM;
+    names->names_cap = names->links_cap = names->inodes_cap = n;
+    return map_reserve(&names->map, n);
+}
+
+int names_init(struct tree_names *names, const struct tree_record *root, uint32_t n)
+{
+    struct tree_name name = {.bytes = "", .parent = NAME_ROOT};
     uint32_t at;
     int r;
 
     *names = (struct tree_names){0};
     map_init(&names->map);
-    r = names_new_inode(names, root, 0, &name.inode);
+    r = make_room(names, n + 1);
+    if (r == 0)
+        r = names_new_inode(names, root, 0, &name.inode);
     if (r == 0)
         r = new_name(names, &name, &at);
     if (r < 0) {
@@ -80,9 +91,16 @@ void names_freeze(struct tree_names *names)
     map_fini(&names->map);
 }
 
+void names_drop_links(struct tree_names *names)
+{
+    free(names->links);
+    names->links = NULL;
+}
+
 void names_fini(struct tree_names *names)
 {
     map_fini(&names->map);
+    names_drop_links(names);
     free(names->names);
     free(names->inodes);
     names->names = NULL;
@@ -121,27 +139,33 @@ uint32_t names_find(const struct tree_names *names, uint32_t dir, const struct p
                     names, &key);
 }
 
+static uint32_t hash_of(const struct tree_names *names, const struct tree_name *name)
+{
+    return map_hash(&names->map, name->parent, name->bytes, name->len);
+}
+
 static void put_into_list(struct tree_names *names, uint32_t at)
 {
-    struct tree_name *name = &names->names[at];
-    struct tree_name *dir = &names->names[name->parent];
+    struct tree_links *links = names->links;
+    struct tree_links *dir = &links[names->names[at].parent];
 
-    name->next = dir->first_child;
-    if (name->next != NAME_NONE)
-        names->names[name->next].prev = at;
+    links[at].next = dir->first_child;
+    if (dir->first_child != NAME_NONE)
+        links[dir->first_child].prev = at;
     dir->first_child = at;
 }
 
 static void take_from_list(struct tree_names *names, uint32_t at)
 {
-    struct tree_name *name = &names->names[at];
+    struct tree_links *links = names->links;
+    const struct tree_links *link = &links[at];
 
-    if (name->next != NAME_NONE)
-        names->names[name->next].prev = name->prev;
-    if (name->prev != NAME_NONE)
-        names->names[name->prev].next = name->next;
+    if (link->next != NAME_NONE)
+        links[link->next].prev = link->prev;
+    if (link->prev != NAME_NONE)
+        links[link->prev].next = link->next;
     else
-        names->names[name->parent].first_child = name->next;
+        links[names->names[at].parent].first_child = link->next;
 }
 
 int names_link(struct tree_names *names, uint32_t dir, const struct path_name *what, uint32_t inode,
@@ -150,12 +174,8 @@ int names_link(struct tree_names *names, uint32_t dir, const struct path_name *w
     struct tree_name name = {
         .bytes = what->bytes,
         .len = (uint8_t)what->len,
-        .hash = map_hash(&names->map, dir, what->bytes, what->len),
         .inode = inode,
         .parent = dir,
-        .first_child = NAME_NONE,
-        .next = NAME_NONE,
-        .prev = NAME_NONE,
         .depth = names->names[dir].depth + 1,
     };
     uint32_t at;
@@ -166,7 +186,7 @@ int names_link(struct tree_names *names, uint32_t dir, const struct path_name *w
     r = new_name(names, &name, &at);
     if (r < 0)
         return r;
-    r = map_add(&names->map, name.hash, at);
+    r = map_add(&names->map, hash_of(names, &name), at);
     if (r < 0) {
         names->n_names--;
         return r;
@@ -182,7 +202,7 @@ static void remove_leaf(struct tree_names *names, uint32_t at)
     struct tree_name *name = &names->names[at];
 
     take_from_list(names, at);
-    map_remove(&names->map, name->hash, at);
+    map_remove(&names->map, hash_of(names, name), at);
     names->inodes[name->inode].n_names--;
 }
 
@@ -192,7 +212,7 @@ static void remove_below(struct tree_names *names, uint32_t top)
     uint32_t at = top;
 
     for (;;) {
-        uint32_t child = names->names[at].first_child;
+        uint32_t child = names->links[at].first_child;
         if (child != NAME_NONE) {
             at = child;
         } else if (at == top) {

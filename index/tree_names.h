@@ -19,11 +19,17 @@
 
 struct tree_name {
     const char *bytes; /* borrowed from a layer; not NUL terminated */
-    uint32_t hash;
     uint32_t inode;
-    uint32_t parent, first_child, next, prev; /* names, or NAME_NONE */
-    uint16_t depth;                           /* of the root: 0 */
+    uint32_t parent;
+    uint32_t number; /* of its node; set by tree.c in the end */
+    uint16_t depth;  /* of the root: 0 */
     uint8_t len;
+};
+
+/* Where a name is in its directory, and what is in it: names, or NAME_NONE. Not part of the name,
+ * because it is no longer needed when there is most to be kept. */
+struct tree_links {
+    uint32_t first_child, next, prev;
 };
 
 struct tree_inode {
@@ -35,18 +41,21 @@ struct tree_inode {
 struct tree_names {
     /* read-only */
     struct tree_name *names;
+    struct tree_links *links; /* of each name; NULL when dropped */
     struct tree_inode *inodes;
     uint32_t n_names, n_inodes;
     /* private */
-    uint32_t names_cap, inodes_cap;
+    uint32_t names_cap, links_cap, inodes_cap;
     struct map map; /* (parent, bytes) -> name */
 };
 
-/* With a root. -ENOMEM. */
-int names_init(struct tree_names *names, const struct tree_record *root);
+/* With a root, and room for about n names. -ENOMEM, -EFBIG. */
+int names_init(struct tree_names *names, const struct tree_record *root, uint32_t n);
 void names_fini(struct tree_names *names);
 /* Frees what only looking up and growing need. */
 void names_freeze(struct tree_names *names);
+/* Frees the links too. */
+void names_drop_links(struct tree_names *names);
 
 const struct tree_record *names_record(const struct tree_names *names, uint32_t name);
 bool names_is_dir(const struct tree_names *names, uint32_t name);

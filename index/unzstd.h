@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zstd (RFC 8878) as a decoder (index/codec.h): frames, skippable frames among them. A frame's
- * start is a checkpoint when a span is full; a blob of one frame has one. Windows are at most
- * 2^UNZSTD_WINDOW_LOG bytes. */
+ * start is a checkpoint when a span is full. In a frame that is larger than a span, every block's
+ * end after span_size bytes is one that is CHAINED. Windows are at most 2^UNZSTD_WINDOW_LOG bytes.
+ */
 #ifndef CLIP_INDEX_UNZSTD_H
 #define CLIP_INDEX_UNZSTD_H
 

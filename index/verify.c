@@ -195,6 +195,30 @@ static bool same_xattrs(const struct clip_image *image, uint64_t ino, const stru
     return clip_image_xattr(image, ino, node->n_xattrs, &xattr) == -ENODATA;
 }
 
+/* What is no extent is a hole. */
+static bool same_extents(const struct clip_image *image, uint64_t ino, const struct tree_node *node)
+{
+    struct image_extent is = {.len = 1};
+    uint64_t off = 0;
+
+    for (size_t i = 0; i < node->n_extents; i++) {
+        const struct tar_extent *says = &node->extents[i];
+        if (says->file_off > off) {
+            image_extent(image, ino, off, UINT64_MAX, &is);
+            off += is.len;
+            if (!is.hole || off != says->file_off)
+                return false;
+        }
+        image_extent(image, ino, off, UINT64_MAX, &is);
+        if (is.hole || is.layer != node->layer || is.layer_off != says->layer_off ||
+            is.len != says->len)
+            return false;
+        off += is.len;
+    }
+    image_extent(image, ino, off, UINT64_MAX, &is);
+    return off + is.len == node->size && (is.len == 0 || is.hole);
+}
+
 static bool same_content(const struct clip_image *image, uint64_t ino, const struct tree_node *node)
 {
     uint8_t digest[DIGEST_LEN];
@@ -203,7 +227,8 @@ static bool same_content(const struct clip_image *image, uint64_t ino, const str
 
     if (node->kind == TREE_FILE)
         return clip_image_content_digest(image, ino, digest) == 0 &&
-               memcmp(digest, node->digest.bytes, DIGEST_LEN) == 0;
+               memcmp(digest, node->digest.bytes, DIGEST_LEN) == 0 &&
+               same_extents(image, ino, node);
     if (node->kind == TREE_SYMLINK)
         return clip_image_readlink(image, ino, &target, &len) == 0 &&
                len == strlen(node->symlink) && memcmp(target, node->symlink, len) == 0;
@@ -312,13 +337,7 @@ static void start_compare(struct clip_verify *v)
 
 static void on_decoded(struct span_fetch *req, uint64_t index, int status, struct slab *slab)
 {
-    (void)req, (void)index, (void)status;
-    slab_unlock(slab);
-}
-
-static void on_piece(struct span_fetch *req, uint64_t off, struct slab *slab)
-{
-    (void)off;
+    (void)index, (void)status;
     slab_unlock(slab);
     span_fetch_resume(req);
 }
@@ -334,16 +353,18 @@ static void on_fetched(struct span_fetch *req, int status)
     go_on(v);
 }
 
-/* How many spans from `first` on go together: a stream goes alone. */
+/* How many spans from `first` on go together: a chain, or some before the next one. */
 static uint64_t run_of(const struct clip_verify *v, uint64_t first, uint64_t n_spans)
 {
-    uint64_t n = 1;
+    uint64_t end = first, next, n;
 
-    if (span_is_stream(v->image, v->layer, first))
-        return 1;
-    while (n < RUN_SPANS && first + n < n_spans && !span_is_stream(v->image, v->layer, first + n))
-        n++;
-    return n;
+    do {
+        span_chain(v->image, v->layer, end, &next, &n);
+        if (n > 1)
+            return end == first ? n : end - first;
+        end++;
+    } while (end < n_spans && end - first < RUN_SPANS);
+    return end - first;
 }
 
 static void start_spans(struct clip_verify *v, uint64_t n_spans)
@@ -357,7 +378,6 @@ static void start_spans(struct clip_verify *v, uint64_t n_spans)
         .n = run_of(v, v->span, n_spans),
         .lane = WORK_BULK,
         .on_decoded = on_decoded,
-        .on_piece = on_piece,
         .on_done = on_fetched,
     };
     v->fetching = true;

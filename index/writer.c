@@ -9,6 +9,7 @@
  */
 #include "index/writer.h"
 
+#include "engine/xxh3.h"
 #include "index/format.h"
 #include "index/section.h"
 
@@ -19,8 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define TEMPORARY_TRIES 16
 
@@ -224,7 +225,7 @@ static int put_node(struct encoder *e, uint32_t index)
 static int put_nodes(struct encoder *e)
 {
     uint32_t n = tree_n_nodes(e->image->tree);
-    int r = 0;
+    int r = section_reserve(section_of(e, FORMAT_NODES), n * sizeof(struct format_node));
 
     for (uint32_t i = 0; r == 0 && i < n; i++)
         r = put_node(e, i);
@@ -353,65 +354,93 @@ static uint64_t lay_out(struct encoder *e, struct format_section table[N_SECTION
     return off;
 }
 
-static void put_header(uint8_t *file, uint64_t size)
+static void fill_header(struct format_header *header, const struct format_section *table,
+                        uint64_t size)
 {
-    struct format_header header = {
+    *header = (struct format_header){
         .version = FORMAT_VERSION,
         .n_sections = N_SECTIONS,
         .file_size = size,
     };
-
-    memcpy(header.magic, FORMAT_MAGIC, FORMAT_MAGIC_LEN);
-    header.checksum =
-        format_checksum(&header, (const struct format_section *)(file + sizeof(header)));
-    memcpy(file, &header, sizeof(header));
+    memcpy(header->magic, FORMAT_MAGIC, FORMAT_MAGIC_LEN);
+    header->checksum = format_checksum(header, table);
 }
 
-/* A section's memory is given back as soon as it is copied: there may be many MiB of them. */
-static int assemble(struct encoder *e, uint8_t **out, size_t *out_len)
-{
+/* What the file begins with. */
+struct head {
+    struct format_header header;
     struct format_section table[N_SECTIONS];
-    uint64_t size = lay_out(e, table);
-    uint8_t *file;
+};
+
+static int make_head(struct encoder *e, struct head *head)
+{
+    uint64_t size = lay_out(e, head->table);
 
     if (size > FORMAT_SIZE_MAX)
         return -EFBIG;
-    file = calloc(1, size);
+    fill_header(&head->header, head->table, size);
+    return 0;
+}
+
+static int assemble(struct encoder *e, uint8_t **out, size_t *out_len)
+{
+    struct head head;
+    uint8_t *file;
+    int r = make_head(e, &head);
+
+    if (r < 0)
+        return r;
+    file = calloc(1, head.header.file_size);
     if (!file)
         return -ENOMEM;
-    memcpy(file + sizeof(struct format_header), table, sizeof(table));
+    memcpy(file, &head, sizeof(head));
     for (unsigned i = 0; i < N_SECTIONS; i++) {
-        struct section *section = section_of(e, i + 1);
+        const struct section *section = section_of(e, i + 1);
         if (section->len > 0)
-            memcpy(file + table[i].off, section->bytes, section->len);
-        section_fini(section);
+            memcpy(file + head.table[i].off, section->bytes, section->len);
     }
-    put_header(file, size);
     *out = file;
-    *out_len = size;
+    *out_len = head.header.file_size;
     return 0;
+}
+
+static int encode(struct encoder *e)
+{
+    int r;
+
+    for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
+        section_init(&e->sections[i]);
+    r = put_nodes(e);
+    if (r == 0)
+        r = put_layers(e);
+    if (r == 0)
+        r = put_image(e);
+    return r;
+}
+
+static void encoder_fini(struct encoder *e)
+{
+    for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
+        section_fini(&e->sections[i]);
+}
+
+static int say_why(int r, struct clip_error *err)
+{
+    if (r == -EFBIG)
+        return err_set(err, r, "the image is too large for an index");
+    return r < 0 ? err_set(err, r, "out of memory for the index") : 0;
 }
 
 int writer_encode(const struct writer_image *image, uint8_t **out, size_t *out_len,
                   struct clip_error *err)
 {
     struct encoder e = {.image = image};
-    int r;
+    int r = encode(&e);
 
-    for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
-        section_init(&e.sections[i]);
-    r = put_nodes(&e);
-    if (r == 0)
-        r = put_layers(&e);
-    if (r == 0)
-        r = put_image(&e);
     if (r == 0)
         r = assemble(&e, out, out_len);
-    for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
-        section_fini(&e.sections[i]);
-    if (r == -EFBIG)
-        return err_set(err, r, "the image is too large for an index");
-    return r < 0 ? err_set(err, r, "out of memory for the index") : 0;
+    encoder_fini(&e);
+    return say_why(r, err);
 }
 
 /* ---- saving */
@@ -432,7 +461,7 @@ static int open_temporary(const char *path, char name[PATH_MAX])
     return -EEXIST;
 }
 
-static int write_all(int fd, const uint8_t *bytes, size_t len)
+static int write_all(int fd, const void *bytes, size_t len)
 {
     while (len > 0) {
         ssize_t n = write(fd, bytes, len);
@@ -440,10 +469,29 @@ static int write_all(int fd, const uint8_t *bytes, size_t len)
             continue;
         if (n < 0)
             return -errno;
-        bytes += n;
+        bytes = (const uint8_t *)bytes + n;
         len -= (size_t)n;
     }
-    return fsync(fd) < 0 ? -errno : 0;
+    return 0;
+}
+
+/* From where they are: there may be many MiB of them. */
+static int write_sections(int fd, struct encoder *e, const struct head *head)
+{
+    static const uint8_t padding[FORMAT_ALIGN];
+    uint64_t off = sizeof(*head);
+    int r = write_all(fd, head, sizeof(*head));
+
+    for (unsigned i = 0; r == 0 && i < N_SECTIONS; i++) {
+        const struct section *section = section_of(e, i + 1);
+        r = write_all(fd, padding, (size_t)(head->table[i].off - off));
+        if (r == 0)
+            r = write_all(fd, section->bytes, section->len);
+        off = head->table[i].off + section->len;
+    }
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    return r;
 }
 
 static int sync_dir_of(const char *path)
@@ -464,10 +512,10 @@ static int sync_dir_of(const char *path)
     return r;
 }
 
-static int write_and_rename(int fd, const char *temporary, const char *path, const uint8_t *bytes,
-                            size_t len)
+static int write_and_rename(int fd, const char *temporary, const char *path, struct encoder *e,
+                            const struct head *head)
 {
-    int r = write_all(fd, bytes, len);
+    int r = write_sections(fd, e, head);
 
     if (close(fd) < 0 && r == 0)
         r = -errno;
@@ -478,19 +526,66 @@ static int write_and_rename(int fd, const char *temporary, const char *path, con
     return r;
 }
 
-int writer_save(const char *path, const uint8_t *bytes, size_t len, struct clip_error *err)
+/* A rename would take even the place of /dev/null. */
+static int check_name(const char *path, struct clip_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode))
+        return 0;
+    return err_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST,
+                   "%s: there is a %s of that name, which an index cannot replace", path,
+                   S_ISDIR(st.st_mode) ? "directory" : "device, pipe or socket");
+}
+
+int writer_check(const char *path, struct clip_error *err)
+{
+    int r = check_name(path, err);
+    char *copy;
+
+    if (r < 0)
+        return r;
+    copy = strdup(path);
+    if (!copy)
+        return err_set(err, -ENOMEM, "out of memory for a path");
+    if (faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) < 0)
+        r = err_sys(err, -errno, "%s: its directory cannot be written to", path);
+    free(copy);
+    return r;
+}
+
+static int save(struct encoder *e, const struct head *head, const char *path,
+                struct clip_error *err)
 {
     char temporary[PATH_MAX];
-    int fd, r;
+    int fd, r = check_name(path, err);
 
+    if (r < 0)
+        return r;
     fd = open_temporary(path, temporary);
     if (fd < 0)
         return err_sys(err, fd, "%s: cannot make a file beside it", path);
-    r = write_and_rename(fd, temporary, path, bytes, len);
+    r = write_and_rename(fd, temporary, path, e, head);
     if (r < 0)
         return err_sys(err, r, "%s: cannot be written", path);
     r = sync_dir_of(path);
     if (r < 0)
         return err_sys(err, r, "%s: its directory cannot be synced", path);
     return 0;
+}
+
+int writer_save(const struct writer_image *image, const char *path, uint64_t *out_size,
+                struct clip_error *err)
+{
+    struct encoder e = {.image = image};
+    struct head head;
+    int r = encode(&e);
+
+    if (r == 0)
+        r = make_head(&e, &head);
+    r = r < 0 ? say_why(r, err) : save(&e, &head, path, err);
+    encoder_fini(&e);
+    if (r == 0)
+        *out_size = head.header.file_size;
+    return r;
 }

@@ -3,8 +3,8 @@
  * A tree and its layers as the bytes of an index file (index/format.h, docs/format.md).
  *
  * Deterministic: the same input gives the same bytes. writer_encode() is pure; writer_save() is
- * blocking I/O for the pool: a temporary file in the same directory, fsync, rename, fsync of the
- * directory; on failure nothing is left behind.
+ * for the pool, because it blocks: a temporary file in the same directory, fsync, rename, fsync of
+ * the directory; on failure nothing is left behind.
  */
 #ifndef CLIP_INDEX_WRITER_H
 #define CLIP_INDEX_WRITER_H
@@ -14,17 +14,17 @@
 
 /* A checkpoint and the span that begins there, as stored. */
 struct writer_span {
-    uint64_t in_bit;  /* where decoding resumes, in bits of the blob */
-    uint64_t in_end;  /* first byte of the blob that is not needed any more */
-    uint64_t out_off; /* of its first decoded byte; its length follows from the next span's */
-    uint32_t flags;   /* CHECKPOINT_* */
+    uint64_t in_bit;       /* where decoding resumes, in bits of the blob */
+    uint64_t in_end;       /* first byte of the blob that is not needed any more */
+    uint64_t out_off;      /* of its first decoded byte; its length follows from the next span's */
+    uint32_t flags;        /* CHECKPOINT_* */
     const uint8_t *window; /* packed by zran_pack(); NULL with FRESH */
     uint32_t window_len;
     const uint8_t *header; /* MIDBLOCK: as in struct checkpoint */
     uint32_t header_bit;
     uint64_t header_bits;
-    struct digest fetched;  /* SHA-256 of blob bytes [in_bit / 8, in_end) */
-    uint8_t decoded[16];    /* XXH3-128 of the decoded bytes, canonical (big-endian) form */
+    struct digest fetched; /* SHA-256 of blob bytes [in_bit / 8, in_end) */
+    uint8_t decoded[16];   /* XXH3-128 of the decoded bytes, canonical (big-endian) form */
 };
 
 struct writer_layer {
@@ -53,6 +53,10 @@ struct writer_image {
 /* The whole file in malloc'ed memory; the caller frees. -ENOMEM, -EFBIG. */
 int writer_encode(const struct writer_image *image, uint8_t **out, size_t *out_len,
                   struct clip_error *err);
-int writer_save(const char *path, const uint8_t *bytes, size_t len, struct clip_error *err);
+/* What would keep writer_save() from saving there, before the work is done. */
+int writer_check(const char *path, struct clip_error *err);
+/* The same bytes to a file, never all of them in memory twice. Also what the disk says. */
+int writer_save(const struct writer_image *image, const char *path, uint64_t *out_size,
+                struct clip_error *err);
 
 #endif

@@ -22,14 +22,18 @@ static int open_at(enum codec codec, enum inflate_backend backend, const struct 
     return r;
 }
 
-/* Takes out_len bytes, or says why not. */
-static int take_all(struct decoder *decoder, uint8_t *out, size_t out_len, struct clip_error *err)
+int zran_open(enum codec codec, const struct checkpoint *at, struct decoder **out)
+{
+    return open_at(codec, inflate_default(), at, out);
+}
+
+int zran_take(struct decoder *decoder, void *out, size_t out_len, struct clip_error *err)
 {
     size_t done = 0;
 
     while (done < out_len) {
         size_t n;
-        int r = decoder_step(decoder, out + done, out_len - done, &n, err);
+        int r = decoder_step(decoder, (uint8_t *)out + done, out_len - done, &n, err);
 
         done += n;
         if (done == out_len)
@@ -53,7 +57,7 @@ int zran_decode_with(enum inflate_backend backend, enum codec codec, const struc
     if (r < 0)
         return err_set(err, r, r == -ENOMEM ? "no memory" : "a checkpoint that cannot be");
     decoder_feed(decoder, in, in_len);
-    r = take_all(decoder, out, out_len, err);
+    r = zran_take(decoder, out, out_len, err);
     decoder_free(decoder);
     return r;
 }

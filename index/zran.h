@@ -22,6 +22,11 @@ int zran_decode_with(enum inflate_backend backend, enum codec codec, const struc
                      const void *in, size_t in_len, void *out, size_t out_len,
                      struct clip_error *err);
 
+/* The same in steps, for spans that follow each other in a chain: a decoder that goes on at `at`,
+ * to be fed the bytes of one span after the other, and the next out_len bytes of it. */
+int zran_open(enum codec codec, const struct checkpoint *at, struct decoder **out);
+int zran_take(struct decoder *decoder, void *out, size_t out_len, struct clip_error *err);
+
 /*
  * Which bytes of a window a span really uses: only output bytes below 32 KiB can reach back into
  * it, so the first 32 KiB are decoded twice with two artificial windows whose pairs of bytes name

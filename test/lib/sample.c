@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test/lib/sample.h"
 
-#include "index/format.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,18 +102,4 @@ int sample_encode(struct sample *s, struct clip_error *err)
     s->bytes = NULL;
     s->image.tree = s->l.tree;
     return writer_encode(&s->image, &s->bytes, &s->len, err);
-}
-
-void sample_fix_checksums(uint8_t *bytes, size_t len)
-{
-    struct format_header *header = (struct format_header *)bytes;
-    struct format_section *table = (struct format_section *)(header + 1);
-
-    if (len < sizeof(*header) || header->n_sections > FORMAT_SECTIONS_MAX ||
-        header->n_sections * sizeof(*table) > len - sizeof(*header))
-        return;
-    for (uint32_t i = 0; i < header->n_sections; i++)
-        if (table[i].off <= len && table[i].len <= len - table[i].off)
-            table[i].checksum = XXH3_64bits(bytes + table[i].off, table[i].len);
-    header->checksum = format_checksum(header, table);
 }

@@ -23,7 +23,5 @@ void sample_init(struct sample *s);
 void sample_fini(struct sample *s);
 /* Merges what was added, and encodes. */
 int sample_encode(struct sample *s, struct clip_error *err);
-/* Makes changed bytes pass the checksums, as far as they still are an index. */
-void sample_fix_checksums(uint8_t *bytes, size_t len);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "index/format.h"
 #include "index/image.h"
+#include "test/lib/checksums.h"
 #include "test/lib/sample.h"
 
 #include <criterion/criterion.h>
@@ -34,7 +34,7 @@ static void tear_down(void)
         unlink(f.path);
 }
 
-TestSuite(image, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(image, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static uint64_t ino_of(const char *path)
 {
@@ -377,7 +377,7 @@ Test(image, survives_every_changed_byte_whose_checksums_are_right)
     for (size_t i = 0; i < f.s.len * sizeof(changes); i++) {
         memcpy(bytes, f.s.bytes, f.s.len);
         bytes[i / sizeof(changes)] ^= changes[i % sizeof(changes)];
-        sample_fix_checksums(bytes, f.s.len);
+        fix_checksums(bytes, f.s.len);
         opens(bytes, f.s.len);
     }
     free(bytes);
@@ -460,4 +460,83 @@ Test(image, says_which_section_is_damaged)
     f.s.bytes[f.s.len - 1] ^= 1;
     write_file(f.s.bytes, f.s.len);
     assert_refused(f.path, "section windows has the wrong checksum");
+}
+
+/* ---- chains */
+
+static struct writer_span chain[3];
+
+static void chain_up(void)
+{
+    struct writer_layer *layer = &f.s.layers[2];
+
+    for (unsigned i = 0; i < 3; i++)
+        chain[i] = (struct writer_span){.in_bit = 800 * i,
+                                        .in_end = 100 * (i + 1),
+                                        .out_off = 1000 * i,
+                                        .flags = i ? CHECKPOINT_CHAINED : CHECKPOINT_FRESH};
+    layer->spans = chain;
+    layer->n_spans = 3;
+    layer->size = 300;
+    layer->uncompressed_size = 3000;
+}
+
+static bool chain_opens(void)
+{
+    uint8_t *bytes;
+    size_t len;
+    bool r;
+
+    cr_assert_eq(writer_encode(&f.s.image, &bytes, &len, &f.err), 0, "%s", f.err.message);
+    r = opens(bytes, len);
+    free(bytes);
+    return r;
+}
+
+Test(image, knows_spans_of_zstd_that_hang_together)
+{
+    chain_up();
+    cr_assert(chain_opens(), "%s", f.err.message);
+    chain[1].flags = CHECKPOINT_FRESH;
+    cr_assert(chain_opens(), "%s", f.err.message);
+}
+
+Test(image, refuses_a_chain_without_a_beginning)
+{
+    chain_up();
+    chain[0].flags = CHECKPOINT_CHAINED;
+    cr_assert_not(chain_opens());
+    chain[0].flags = CHECKPOINT_CHAINED | CHECKPOINT_FRESH;
+    cr_assert_not(chain_opens());
+}
+
+Test(image, refuses_a_chain_with_a_gap)
+{
+    chain_up();
+    chain[1].in_end = 199;
+    cr_assert_not(chain_opens());
+    chain[1].in_end = 201;
+    cr_assert_not(chain_opens());
+    cr_assert(strstr(f.err.message, "does not follow"), "%s", f.err.message);
+}
+
+Test(image, refuses_a_chain_that_has_state_or_is_no_zstd)
+{
+    chain_up();
+    chain[1].window = (const uint8_t *)"w";
+    chain[1].window_len = 1;
+    cr_assert_not(chain_opens());
+    chain_up();
+    f.s.layers[2].codec = CODEC_GZIP;
+    cr_assert_not(chain_opens());
+    cr_assert(strstr(f.err.message, "cannot be resumed"), "%s", f.err.message);
+}
+
+Test(image, refuses_a_span_that_is_too_large)
+{
+    chain_up();
+    f.s.layers[2].uncompressed_size = 2000 + FORMAT_SPAN_LEN_MAX;
+    cr_assert(chain_opens(), "%s", f.err.message);
+    f.s.layers[2].uncompressed_size++;
+    cr_assert_not(chain_opens());
 }

@@ -22,7 +22,7 @@ static void tear_down(void)
     layers_fini(&f.l);
 }
 
-TestSuite(tree, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(tree, .init = set_up, .fini = tear_down, .timeout = 300);
 
 static void merge(void)
 {
@@ -128,6 +128,13 @@ Test(tree, keeps_all_metadata_of_an_entry)
     cr_assert(has("p") && f.node.kind == TREE_FIFO);
     cr_assert(has("s") && f.node.kind == TREE_SYMLINK);
     cr_assert_str_eq(f.node.symlink, "../../x");
+}
+
+Test(tree, of_a_symlink_has_the_mode_of_all_symlinks)
+{
+    layers_add(&f.l, 0, ENTRY(TAR_SYMLINK, "s", .mode = 0644, .link = "x"));
+    merge();
+    cr_assert(has("s") && f.node.mode == 0777);
 }
 
 Test(tree, cleans_paths)
@@ -404,6 +411,36 @@ Test(tree, takes_a_link_to_itself_for_nothing)
     merge();
     cr_assert_eq(size_of("a"), 3);
     cr_assert_eq(f.node.nlink, 1);
+}
+
+Test(tree, links_to_what_a_whiteout_of_its_layer_takes_away)
+{
+    layers_add(&f.l, 0, FILE_OF("a", 3), FILE_OF("d/b", 4), DIR_OF("e"));
+    layers_add(&f.l, 1, FILE_OF(".wh.a", 0), HARDLINK_TO("x", "a"), HARDLINK_TO("y", "d/b"),
+               FILE_OF("d/.wh..wh..opq", 0), HARDLINK_TO("z", "y"));
+    merge();
+    cr_assert_not(has("a"));
+    cr_assert_eq(size_of("x"), 3);
+    cr_assert_eq(f.node.nlink, 1);
+    cr_assert_eq(size_of("z"), 4);
+    cr_assert_eq(f.node.nlink, 2);
+}
+
+Test(tree, links_to_the_new_file_where_a_whiteout_makes_room_for_it)
+{
+    layers_add(&f.l, 0, FILE_OF("a", 3));
+    layers_add(&f.l, 1, HARDLINK_TO("x", "a"), FILE_OF(".wh.a", 0), FILE_OF("a", 5));
+    merge();
+    cr_assert_eq(size_of("x"), 5);
+    cr_assert_eq(f.node.nlink, 2);
+}
+
+Test(tree, refuses_links_to_what_a_lower_layer_took_away)
+{
+    layers_add(&f.l, 0, FILE_OF("a", 3));
+    layers_add(&f.l, 1, FILE_OF(".wh.a", 0));
+    layers_add(&f.l, 2, HARDLINK_TO("x", "a"), FILE_OF(".wh.b", 0));
+    assert_refused(CLIP_EFORMAT, "not there");
 }
 
 Test(tree, refuses_links_to_what_is_not_there)
