@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The happy path of reading ahead is:
+ * - a layer remembers the places at which it was read last (streams), and how long it was read on
+ *   there. Its window is a WINDOW_PART of that, up to WINDOW_MAX bytes: what turns out not to be
+ *   wanted is a small part of what was. The kernel reads ahead in a file by itself, after all.
+ * - when half of the window has been used, the spans up to its end are wanted by nobody, which
+ *   puts them behind all that somebody waits for.
+ * - a file whose beginning is read is asked for whole (cache_ask), if it is not large.
+ *   What was asked for and is not read by now is counted: beyond a GUESS_PART of what was read,
+ *   and some spans that are free, no more is asked for. So who looks at the beginnings of many
+ *   files does not fetch them all.
+ * Nothing is kept by handle or by file: readers of one place are one stream, and files that lie
+ * behind each other in the layer are read on as one.
+ * Possible failure modes are: no memory, then it is not read ahead.
+ */
+#include "fs/cache_private.h"
+
+#define WINDOW_MAX  (12ull << 20) /* decoded bytes */
+#define WINDOW_PART 4u
+#define GUESS_PART  16u
+#define GUESS_FREE  8u /* spans */
+#define REORDER     4u /* spans: requests of one reader may overtake each other */
+
+static struct cache_stream *stream_at(struct cache_layer *layer, uint64_t index)
+{
+    for (unsigned i = 0; i < CACHE_STREAMS; i++) {
+        struct cache_stream *stream = &layer->streams[i];
+        if (stream->next > 0 && index + REORDER >= stream->next && index <= stream->next + 1)
+            return stream;
+    }
+    return NULL;
+}
+
+static void begin_stream(struct cache_layer *layer, uint64_t index)
+{
+    struct cache_stream *oldest = &layer->streams[0];
+
+    for (unsigned i = 1; i < CACHE_STREAMS; i++)
+        if (layer->streams[i].turn < oldest->turn)
+            oldest = &layer->streams[i];
+    *oldest = (struct cache_stream){
+        .next = index + 1,
+        .asked = index + 1,
+        .run = 1,
+        .turn = ++layer->stream_turn,
+    };
+}
+
+/* From the stream's end on, as far as the window reaches. */
+static void ask_ahead(struct cache_client *client, struct cache_layer *layer,
+                      struct cache_stream *stream)
+{
+    uint64_t len = 0;
+
+    for (uint64_t i = stream->next; i < layer->n_spans && i < stream->next + stream->window; i++) {
+        len += span_len(&layer->spans[i]);
+        if (len > WINDOW_MAX)
+            break;
+        if (i < stream->asked)
+            continue;
+        span_guess(&layer->spans[i], client, true);
+        stream->asked = i + 1;
+    }
+}
+
+static void advance(struct cache_client *client, struct cache_layer *layer,
+                    struct cache_stream *stream, uint64_t index)
+{
+    stream->next = index + 1;
+    stream->turn = ++layer->stream_turn;
+    stream->run++;
+    stream->window = stream->run / WINDOW_PART;
+    if (stream->asked < stream->next)
+        stream->asked = stream->next;
+    if (stream->asked - stream->next <= stream->window / 2)
+        ask_ahead(client, layer, stream);
+}
+
+void ahead_note(struct cache_client *client, struct cache_span *span)
+{
+    struct cache_layer *layer = span->layer;
+    uint64_t index = span_index(span);
+    struct cache_stream *stream = stream_at(layer, index);
+
+    if (span->flags & SPAN_GUESSED)
+        layer->n_guessed--;
+    span->flags &= ~SPAN_GUESSED;
+    if (!stream || index >= stream->next)
+        layer->n_read++;
+    if (!stream)
+        begin_stream(layer, index);
+    else if (index >= stream->next)
+        advance(client, layer, stream, index);
+}
+
+void cache_ask(struct cache_client *client, unsigned number, uint64_t first, uint64_t last)
+{
+    struct cache_layer *layer = first < last ? cache_layer_of(client, number) : NULL;
+
+    if (!layer || layer->n_guessed >= GUESS_FREE + layer->n_read / GUESS_PART)
+        return;
+    /* a chain comes in its own order, whoever asks for what */
+    for (uint64_t i = first; i <= last; i++)
+        if (!(layer->spans[i].flags & SPAN_CHAINED))
+            span_guess(&layer->spans[i], client, false);
+}
