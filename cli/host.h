@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a command runs on: a loop and an engine, made when it begins, gone when it ends. */
+#ifndef CLIP_CLI_HOST_H
+#define CLIP_CLI_HOST_H
+
+#include "log.h"
+
+#include <clip.h>
+#include <uv.h>
+
+/* SIGINT or SIGTERM came. Once for each host_on_stop(): the next signal kills, as usual, unless
+ * this asks to be told of it. */
+typedef void (*host_stop_cb)(void *data);
+
+struct host {
+    /* read-only */
+    uv_loop_t loop;
+    struct clip_engine *engine;
+    bool stopped; /* a signal came */
+    /* private */
+    uv_signal_t signals[2];
+    host_stop_cb on_stop;
+    void *data;
+    bool closed;
+};
+
+/* 0, or 1 after a sentence. `log` is borrowed. Afterwards SIGPIPE is ignored. */
+int host_open(struct host *host, struct log *log);
+/* Catches SIGINT and SIGTERM from now on. */
+void host_on_stop(struct host *host, host_stop_cb on_stop, void *data);
+/* Runs the loop until `*done`. */
+void host_run(struct host *host, const bool *done);
+/* Closes what is open on the engine, runs the loop until that is gone. */
+void host_close(struct host *host);
+
+#endif
