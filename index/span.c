@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path of a fetch is:
- * - one range covers the compressed bytes of all its spans (neighbours may share a byte).
+ * - one range covers the compressed bytes of all its spans (neighbours may share a byte). A span's
+ *   turn comes when its own bytes are there: who waits for the first does not wait for the last.
  * - pump() keeps at most as many decode jobs in flight as the pool has threads; each takes its
  *   part of the range, verifies it, decodes it into a slab, verifies that, and is handed up.
- * - when no span waits and no job runs, finish() tells on_done and frees what we had.
+ * - when no span waits, nothing comes and no job runs, finish() tells on_done and frees all.
  * Possible failure modes are:
  * - the source gives up: every span that is not decoded yet fails with its error.
  * - bytes are wrong: that span alone is fetched again, after the others, with the next attempt.
@@ -23,7 +24,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum unit_state { UNIT_WAITS, UNIT_RUNS, UNIT_BAD, UNIT_DONE };
+enum unit_state {
+    UNIT_COMES, /* fetch->range brings its bytes */
+    UNIT_WAITS, /* they are there */
+    UNIT_RUNS,
+    UNIT_BAD, /* they are to be asked for, once more perhaps */
+    UNIT_DONE
+};
 
 /* A span of the run on its way. */
 struct unit {
@@ -32,7 +39,7 @@ struct unit {
     struct image_span span;
     enum unit_state state;
     unsigned attempt;
-    const uint8_t *in; /* in fetch->range.slab */
+    const uint8_t *in; /* in fetch->bytes */
     struct slab *out;
     struct clip_error err;
     int status;
@@ -47,9 +54,9 @@ struct fetch {
     enum codec codec;
     struct blob_range range;
     bool ranging;
+    struct slab *bytes; /* the range's, as far as they have come; NULL: nothing has */
     bool cancelled;
     unsigned n_running;
-    uint64_t range_first, range_n; /* the units that fetch->range is for */
     int status;
     uint64_t n_units;
     struct unit units[];
@@ -166,7 +173,7 @@ static void fail_rest(struct fetch *fetch, int status, const struct clip_error *
 {
     for (uint64_t i = 0; i < fetch->n_units; i++) {
         struct unit *unit = &fetch->units[i];
-        if (unit->state == UNIT_WAITS || unit->state == UNIT_BAD)
+        if (unit->state != UNIT_RUNS && unit->state != UNIT_DONE)
             fail_unit(unit, status, err);
     }
 }
@@ -176,7 +183,7 @@ static void finish(struct fetch *fetch)
     struct span_fetch *req = fetch->req;
     int status = fetch->status;
 
-    slab_unlock(fetch->range.slab);
+    slab_unlock(fetch->bytes);
     free(fetch->blob.media_type);
     free(fetch);
     req->impl = NULL;
@@ -240,10 +247,30 @@ static void start_unit(struct unit *unit)
         fail_unit(unit, -ENOMEM, &unit->err);
         return;
     }
-    unit->in = fetch->range.slab->bytes + (unit->span.in_off - fetch->range.off);
+    unit->in = fetch->bytes->bytes + (unit->span.in_off - fetch->range.off);
     unit->state = UNIT_RUNS;
     fetch->n_running++;
     work_submit(fetch->engine, &unit->work, fetch->req->lane, decode_run, decode_done);
+}
+
+/* Bytes of the range have come, up to `end` of the blob. */
+static void bytes_came(struct fetch *fetch, uint64_t end)
+{
+    for (uint64_t i = 0; i < fetch->n_units; i++) {
+        struct unit *unit = &fetch->units[i];
+        if (unit->state == UNIT_COMES && unit->span.in_off + unit->span.in_len <= end)
+            unit->state = UNIT_WAITS;
+    }
+}
+
+static void on_more(struct blob_range *range)
+{
+    struct fetch *fetch = container_of(range, struct fetch, range);
+
+    if (!fetch->bytes)
+        fetch->bytes = slab_lock(range->slab);
+    bytes_came(fetch, range->off + range->slab->len);
+    pump(fetch);
 }
 
 static void on_range(struct blob_range *range, int status)
@@ -254,10 +281,10 @@ static void on_range(struct blob_range *range, int status)
     if (status < 0) {
         fail_rest(fetch, status, &range->err);
     } else {
+        slab_unlock(fetch->bytes); /* it was the same */
+        fetch->bytes = range->slab;
         fetch->req->fetched += range->len;
-        for (uint64_t i = 0; i < fetch->range_n; i++)
-            if (fetch->units[fetch->range_first + i].state == UNIT_BAD)
-                fetch->units[fetch->range_first + i].state = UNIT_WAITS;
+        bytes_came(fetch, range->off + range->len);
     }
     pump(fetch);
 }
@@ -268,16 +295,18 @@ static void start_range(struct fetch *fetch, uint64_t first, uint64_t n)
     const struct image_span *from = &fetch->units[first].span;
     const struct image_span *to = &fetch->units[first + n - 1].span;
 
-    slab_unlock(fetch->range.slab);
+    slab_unlock(fetch->bytes);
+    fetch->bytes = NULL;
     fetch->range = (struct blob_range){
         .blob = &fetch->blob,
         .off = from->in_off,
         .len = to->in_off + to->in_len - from->in_off,
         .attempt = fetch->units[first].attempt,
         .lane = fetch->req->lane,
+        .on_more = on_more,
     };
-    fetch->range_first = first;
-    fetch->range_n = n;
+    for (uint64_t i = first; i < first + n; i++)
+        fetch->units[i].state = UNIT_COMES;
     fetch->ranging = true;
     fetch->req->n_requests++;
     blob_range_fetch(fetch->source, &fetch->range, on_range);
@@ -296,12 +325,10 @@ static void pump(struct fetch *fetch)
     unsigned limit = work_pool_threads(fetch->engine);
     struct unit *unit;
 
-    if (fetch->ranging)
-        return;
     while (!fetch->cancelled && fetch->n_running < limit &&
            (unit = unit_in_state(fetch, UNIT_WAITS)))
         start_unit(unit);
-    if (fetch->n_running > 0)
+    if (fetch->ranging || fetch->n_running > 0)
         return;
     if (fetch->cancelled) {
         struct clip_error err;
@@ -367,7 +394,6 @@ static int start_units(struct fetch *fetch, unsigned attempt)
     fetch->n_units = req->n;
     for (uint64_t i = 0; i < req->n; i++) {
         fetch->units[i].fetch = fetch;
-        fetch->units[i].state = UNIT_BAD; /* until its bytes are there */
         fetch->units[i].attempt = attempt;
         image_span(req->image, req->layer, req->first + i, &fetch->units[i].span);
         assert(!(fetch->units[i].span.flags & CHECKPOINT_CHAINED));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A few bytes anywhere: a run of adjacent spans of one layer, fetched by one Range request,
- * verified, decoded and verified again, each span a pool job of its own; or a chain of them.
+ * verified, decoded and verified again, each span a pool job of its own as soon as its bytes have
+ * come; or a chain of them.
  *
  * A chain is what a zstd frame larger than a span is cut into: its spans are verified and kept one
  * by one, but decoded from the first one on. Its bytes come in ranges of a few MiB, one ahead.

@@ -45,6 +45,9 @@ void blob_stream_cancel(struct blob_stream *stream);
 
 struct blob_range;
 typedef void (*blob_range_cb)(struct blob_range *req, int status);
+/* More of it is there: the first slab->len bytes, which do not change any more; the
+ * slab is ours, lock it to keep them. A source that has all at once does not tell. */
+typedef void (*blob_range_more_cb)(struct blob_range *req);
 
 /* A request: embedded in who waits. */
 struct blob_range {
@@ -53,6 +56,7 @@ struct blob_range {
     uint64_t off, len;             /* inside the blob, len > 0 */
     unsigned attempt;
     enum work_lane lane;
+    blob_range_more_cb on_more; /* or NULL */
     /* public, set when done */
     struct slab *slab; /* status 0: len bytes, the caller's to unlock; else NULL */
     struct clip_error err;

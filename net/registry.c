@@ -374,6 +374,17 @@ struct registry_range {
     bool no_memory;
 };
 
+static void tell_more(struct registry_range *self)
+{
+    struct blob_range *req = self->req;
+
+    if (!req->on_more || self->slab->len == req->len)
+        return;
+    req->slab = self->slab;
+    req->on_more(req);
+    req->slab = NULL;
+}
+
 /* The one slab of a short range is handed on as it is; others are gathered. */
 static void on_range_slab(void *data, struct slab *slab)
 {
@@ -390,6 +401,7 @@ static void on_range_slab(void *data, struct slab *slab)
         assert(self->slab->len + slab->len <= req->len);
         memcpy(self->slab->bytes + self->slab->len, slab->bytes, slab->len);
         self->slab->len += slab->len;
+        tell_more(self);
     } else {
         self->no_memory = true;
         transfer_cancel(self->transfer);

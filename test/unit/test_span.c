@@ -2,6 +2,7 @@
 #include "index/span.h"
 #include "test/lib/image.h"
 #include "test/lib/loop.h"
+#include "test/lib/pushed.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 static struct fixture {
     struct test_loop t;
     struct test_image made;
+    struct test_registry *registry; /* NULL: the source is the layout */
     struct clip_image *image;
     struct source *source;
     struct span_fetch req;
@@ -73,6 +75,9 @@ static void tear_down(void)
 {
     if (f.source)
         source_close(f.source, NULL, NULL);
+    registry_stop(f.registry);
+    LOOP_RUN_UNTIL(&f.t, !f.registry || registry_stopped(f.registry));
+    registry_free(f.registry);
     loop_tear_down(&f.t);
     if (f.image)
         clip_image_unref(f.image);
@@ -299,6 +304,88 @@ Test(span, answers_every_span_when_it_is_cancelled)
     LOOP_RUN_UNTIL(&f.t, f.done);
     cr_assert_eq(f.n_decoded, 15);
     cr_assert_eq(f.status, -ECANCELED);
+}
+
+/* ---- bytes that come bit by bit */
+
+static void set_up_registry(void)
+{
+    struct clip_error err;
+    char name[64];
+
+    setenv("HOME", "/nonexistent", 1);
+    set_up_with(CODEC_GZIP);
+    source_close(f.source, NULL, NULL);
+    f.registry = registry_start(&f.t.loop);
+    pushed(f.registry, f.made.dir, "latest");
+    snprintf(name, sizeof(name), "%s/app:latest", registry_host(f.registry));
+    cr_assert_eq(source_open(f.t.engine, name, NULL, &f.source, &err), 0, "%s", err.message);
+}
+
+/* So many spans of a range from 0 are there when it stops. */
+static uint64_t end_of_span(uint64_t index)
+{
+    struct image_span first, span;
+
+    image_span(f.image, 0, 0, &first);
+    image_span(f.image, 0, index, &span);
+    return span.in_off + span.in_len - first.in_off;
+}
+
+Test(span, gives_the_first_spans_of_a_range_whose_rest_is_still_to_come)
+{
+    set_up_registry();
+    registry_dials(f.registry)->stall_after = end_of_span(2) + 10;
+    start(0, 8);
+    LOOP_RUN_UNTIL(&f.t, f.n_decoded == 3);
+    cr_assert_eq(memcmp(f.bytes, f.made.tar, 2 << 20), 0);
+    span_fetch_cancel(&f.req);
+    LOOP_RUN_UNTIL(&f.t, f.done);
+    cr_assert_eq(f.n_decoded, 8);
+    cr_assert_eq(f.n_failed, 5);
+    cr_assert_eq(f.status, -ECANCELED);
+}
+
+Test(span, goes_on_with_a_range_that_was_cut_while_its_first_spans_are_decoded)
+{
+    set_up_registry();
+    registry_dials(f.registry)->cut_after = end_of_span(2) + 10;
+    registry_dials(f.registry)->n_cuts = 1;
+    start(0, n_spans());
+    LOOP_RUN_UNTIL(&f.t, f.done);
+    cr_assert_eq(f.status, 0, "%s", f.req.err.message);
+    cr_assert_eq(f.n_decoded, n_spans());
+    cr_assert_eq(f.req.n_requests, 1);
+    cr_assert_eq(memcmp(f.bytes, f.made.tar, f.layer_len), 0);
+}
+
+Test(span, fails_what_is_to_come_when_the_rest_of_a_range_never_does)
+{
+    set_up_registry();
+    registry_dials(f.registry)->cut_after = end_of_span(2) + 10;
+    registry_dials(f.registry)->n_cuts = 1;
+    start(0, 8);
+    LOOP_RUN_UNTIL(&f.t, registry_counts(f.registry)->requests == 1);
+    registry_dials(f.registry)->status = 404;
+    LOOP_RUN_UNTIL(&f.t, f.done);
+    cr_assert_lt(f.status, 0);
+    cr_assert_eq(f.n_decoded, 8);
+    cr_assert_gt(f.n_failed, 0);
+    cr_assert_lt(f.n_failed, 8);
+}
+
+Test(span, asks_again_for_one_that_is_wrong_when_the_rest_has_come)
+{
+    set_up_registry();
+    registry_dials(f.registry)->wrong_bytes = true;
+    start(0, 8);
+    LOOP_RUN_UNTIL(&f.t, f.n_decoded > 0);
+    registry_dials(f.registry)->wrong_bytes = false;
+    LOOP_RUN_UNTIL(&f.t, f.done);
+    cr_assert_eq(f.status, 0, "%s", f.req.err.message);
+    cr_assert_eq(f.n_decoded, 8);
+    cr_assert_eq(f.req.n_requests, 2);
+    cr_assert_eq(memcmp(f.bytes, f.made.tar, 7 << 20), 0);
 }
 
 static void flip_byte_of_span(uint64_t index)
