@@ -6,7 +6,9 @@
  *   wanted is a small part of what was. The kernel reads ahead in a file by itself, after all.
  * - when half of the window has been used, the spans up to its end are wanted by nobody, which
  *   puts them behind all that somebody waits for.
- * - a file whose beginning is read is asked for whole (cache_ask), if it is not large.
+ * - a file whose beginning is read is asked for whole (cache_ask), if it is not large; and when two
+ *   spans in a row have been read, in whatever order, so is the one behind them: what a program
+ *   needs of a package lies together. That one stands in line like what is waited for.
  *   What was asked for and is not read by now is counted: beyond a GUESS_PART of what was read,
  *   and some spans that are free, no more is asked for. So who looks at the beginnings of many
  *   files does not fetch them all.
@@ -77,6 +79,22 @@ static void advance(struct cache_client *client, struct cache_layer *layer,
         ask_ahead(client, layer, stream);
 }
 
+static bool may_guess(const struct cache_layer *layer)
+{
+    return layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
+}
+
+/* It is read for the first time. */
+static void ask_for_next(struct cache_client *client, struct cache_span *span)
+{
+    struct cache_layer *layer = span->layer;
+    uint64_t next = span_index(span) + 1;
+
+    if (next > 1 && (span[-1].flags & SPAN_READ) && next < layer->n_spans &&
+        !(span[1].flags & (SPAN_READ | SPAN_CHAINED)) && may_guess(layer))
+        span_guess(&span[1], client, false);
+}
+
 void ahead_note(struct cache_client *client, struct cache_span *span)
 {
     struct cache_layer *layer = span->layer;
@@ -86,6 +104,9 @@ void ahead_note(struct cache_client *client, struct cache_span *span)
     if (span->flags & SPAN_GUESSED)
         layer->n_guessed--;
     span->flags &= ~SPAN_GUESSED;
+    if (!(span->flags & SPAN_READ))
+        ask_for_next(client, span);
+    span->flags |= SPAN_READ;
     if (!stream || index >= stream->next)
         layer->n_read++;
     if (!stream)
@@ -98,7 +119,7 @@ void cache_ask(struct cache_client *client, unsigned number, uint64_t first, uin
 {
     struct cache_layer *layer = first < last ? cache_layer_of(client, number) : NULL;
 
-    if (!layer || layer->n_guessed >= GUESS_FREE + layer->n_read / GUESS_PART)
+    if (!layer || !may_guess(layer))
         return;
     /* a chain comes in its own order, whoever asks for what */
     for (uint64_t i = first; i <= last; i++)

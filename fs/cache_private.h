@@ -88,6 +88,7 @@ struct cache {
 #define SPAN_EVICTING 8u
 #define SPAN_CHAINED  16u /* can only be had through the first of its chain */
 #define SPAN_GUESSED  32u /* asked for before anybody read it, which nobody has by now */
+#define SPAN_READ     64u /* somebody has read it */
 
 struct pending;
 struct flight;

@@ -224,6 +224,27 @@ Test(cache, reads_nothing_ahead_of_who_jumps_about)
     cr_assert_leq(counters().spans_fetched, 12);
 }
 
+/* In the middle of the span: it lies in no other. `n` have been fetched when all is quiet. */
+static void touch_span(uint64_t index, uint64_t n)
+{
+    start_read(f.reader, index * SPAN_LEN + SPAN_LEN / 2, 100);
+    LOOP_RUN_UNTIL(&f.t, n_pending == 0 && counters().spans_fetched >= n &&
+                             metric("clip_cache_inflight") == 0);
+    cr_assert_eq(counters().spans_fetched, n);
+}
+
+Test(cache, fetches_the_span_behind_two_that_were_read_in_whatever_order)
+{
+    open_reader();
+    touch_span(20, 1);
+    touch_span(9, 2);
+    touch_span(10, 4); /* 11 too */
+    touch_span(19, 5); /* 20 has been read */
+    cr_assert_eq(counters().range_requests, 4, "10 and 11 by one");
+    touch_span(11, 6); /* 12 too */
+    touch_span(11, 6);
+}
+
 Test(cache, is_shared_by_images_that_share_a_layer)
 {
     struct clip_image *twin;
