@@ -113,6 +113,8 @@ static struct cache_hub *hub_new(struct clip_engine *engine, struct clip_error *
     queue_init(&hub->waiting);
     queue_init(&hub->memory);
     hub->memory_max = CACHE_MEMORY_MAX;
+    hub->settle_batch = SETTLE_BATCH;
+    hub->settle_max = SETTLE_MAX;
     queue_init(&hub->held_chains);
     queue_init(&hub->resting_chains);
     later_init(&hub->pump);
@@ -226,6 +228,8 @@ static struct cache *cache_new(struct cache_hub *hub, const char *path, uint64_t
     queue_init(&cache->layers);
     queue_init(&cache->on_disk);
     queue_init(&cache->stores);
+    queue_init(&cache->young);
+    queue_init(&cache->settled);
     queue_init(&cache->openings);
     queue_init(&cache->finishing);
     queue_push(&hub->caches, &cache->node);

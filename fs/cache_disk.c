@@ -219,6 +219,16 @@ int disk_file_read(const struct disk_file *file, uint64_t place, void *out, size
     return read_all(file->fd, out, len, place);
 }
 
+void disk_file_write_out(const struct disk_file *file, uint64_t place, uint64_t len)
+{
+    sync_file_range(file->fd, (off_t)place, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
+void disk_file_drop_pages(const struct disk_file *file, uint64_t place, uint64_t len)
+{
+    posix_fadvise(file->fd, (off_t)place, (off_t)len, POSIX_FADV_DONTNEED);
+}
+
 size_t disk_n_sums(uint64_t len)
 {
     return (size_t)((len + DISK_SUM_LEN - 1) / DISK_SUM_LEN);

@@ -74,6 +74,9 @@ void disk_file_punch(const struct disk_file *file, uint64_t index, uint64_t plac
 /* Bytes between spans of the map, or of nobody. */
 void disk_file_punch_range(const struct disk_file *file, uint64_t place, uint64_t end);
 int disk_file_read(const struct disk_file *file, uint64_t place, void *out, size_t len);
+/* Hints to the kernel: begin to write these bytes; their pages in its cache are not needed. */
+void disk_file_write_out(const struct disk_file *file, uint64_t place, uint64_t len);
+void disk_file_drop_pages(const struct disk_file *file, uint64_t place, uint64_t len);
 
 /* Checksums of a span's blocks of DISK_SUM_LEN, so that a part of it can be checked when it is read
  * again. Kept in memory alone. */

@@ -105,6 +105,7 @@ static struct cache_layer *layer_new(struct cache *cache, const struct clip_imag
             span[-1].flags = span->flags = SPAN_CHAINED;
         queue_init(&span->in_memory);
         queue_init(&span->on_disk);
+        queue_init(&span->settling);
     }
     queue_push(&cache->layers, &layer->node);
     return layer;
@@ -333,6 +334,12 @@ static void leave_spans(struct cache_layer *layer)
     evict_leave(layer->cache, &layer->key, size, used_at);
 }
 
+static void close_span(struct cache_span *span)
+{
+    span_forget(span);
+    settle_leave(span);
+}
+
 static void maybe_closed(struct cache_layer *layer)
 {
     struct cache *cache = layer->cache;
@@ -341,7 +348,7 @@ static void maybe_closed(struct cache_layer *layer)
         return;
     layer->state = LAYER_CLOSING;
     for (uint64_t i = 0; i < layer->n_spans; i++)
-        span_forget(&layer->spans[i]);
+        close_span(&layer->spans[i]);
     if (layer->file.fd < 0) {
         layer_free(layer);
         return;

@@ -99,6 +99,7 @@ void load_start(struct pending *pending)
         return;
     }
     load->span = span;
+    settle_leave(span);
     image_span(client->image, cache_layer_number(client, span->layer), span_index(span),
                &load->facts);
     queue_remove(&pending->node);

@@ -2,8 +2,8 @@
 /* The bodies behind fs/cache.h, for the modules that are the cache: cache.c (what is open),
  * cache_layer.c (a layer and its file), cache_span.c (who waits, what is in memory),
  * cache_flight.c (whose turn it is), cache_share.c (who had how much), cache_chain.c (zstd frames),
- * cache_load.c and cache_store.c (from disk and to it), cache_evict.c, cache_ahead.c (what will be
- * wanted next). */
+ * cache_load.c and cache_store.c (from disk and to it), cache_settle.c (out of the page cache),
+ * cache_evict.c, cache_ahead.c (what will be wanted next). */
 #ifndef CLIP_FS_CACHE_PRIVATE_H
 #define CLIP_FS_CACHE_PRIVATE_H
 
@@ -44,6 +44,7 @@ struct cache_hub {
     struct queue waiting; /* clients that wait for spans, or just did */
     struct queue memory;  /* spans with a slab, the longest unused first */
     uint64_t memory_len, memory_max;
+    uint64_t settle_batch, settle_max; /* bytes; SETTLE_* but for tests */
     unsigned n_flights;
     uint64_t flight_len;                      /* decoded bytes that flights and loads bring */
     unsigned n_ahead;                         /* of the flights, those for nobody */
@@ -71,6 +72,9 @@ struct cache {
     struct queue openings;  /* who waits for the directory */
     struct queue finishing; /* files that get their names just now (fill.c) */
     struct queue stores;    /* that wait for room */
+    struct queue young, settled; /* spans, the longest stored first: cache_settle.c */
+    uint64_t young_len, settled_len;
+    bool settling;
     bool evicting;
     char removing[DISK_NAME_LEN + 1]; /* a file that is left, while it is evicted */
     bool stores_fail;                 /* said so */
@@ -89,6 +93,7 @@ struct cache {
 #define SPAN_CHAINED  16u /* can only be had through the first of its chain */
 #define SPAN_GUESSED  32u /* asked for before anybody read it, which nobody has by now */
 #define SPAN_READ     64u /* somebody has read it */
+#define SPAN_SETTLED  128u
 
 struct pending;
 struct flight;
@@ -99,6 +104,7 @@ struct cache_span {
     uint64_t out_off;
     struct queue in_memory; /* in the hub's, while there is a slab */
     struct queue on_disk;   /* in the cache's, while it is stored */
+    struct queue settling;  /* in the cache's, young or settled */
     struct slab *slab;
     uint64_t *sums;          /* of what is stored, as this process has seen it; NULL: it has not */
     struct pending *pending; /* somebody waits for it, or it is on its way */
@@ -298,6 +304,16 @@ void stores_go_on(struct cache *cache);
 void span_verified(struct cache_span *span, uint64_t *sums);
 /* It is not any more. Its bytes count until cache_free_disk(). */
 void span_unstored(struct cache_span *span);
+
+/* ---- cache_settle.c */
+
+#define SETTLE_BATCH (16ull << 20)
+#define SETTLE_MAX   (256ull << 20)
+
+/* It is in the file now, and in the page cache, where it need not stay. */
+void settle_stored(struct cache_span *span);
+/* It is read from the file, or is not there any more. */
+void settle_leave(struct cache_span *span);
 
 /* ---- cache_evict.c */
 

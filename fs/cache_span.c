@@ -118,6 +118,7 @@ struct slab *cache_read_now(struct cache_client *client, unsigned number, uint64
     slab = read_blocks(span, off, len, out_skip);
     if (!slab)
         return NULL;
+    settle_leave(span);
     span_used(span);
     count_hit(client);
     ahead_note(client, span);

@@ -40,6 +40,7 @@ void span_unstored(struct cache_span *span)
     span_verified(span, NULL);
     span->flags &= ~(SPAN_STORED | SPAN_VERIFIED);
     queue_remove(&span->on_disk);
+    settle_leave(span);
 }
 
 static uint64_t store_size(const struct store *store)
@@ -94,6 +95,7 @@ static void store_succeeded(struct store *store)
     queue_push(&cache->on_disk, &store->span->on_disk);
     span_verified(store->span, store->sums);
     store->sums = NULL;
+    settle_stored(store->span);
     cache_count(cache->hub, CACHE_STORED_BYTES, store->slab->len);
     if (cache->stores_fail)
         log_info(cache->hub->engine, "cache %s: spans are stored again", cache->path);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "fs/cache_disk.h"
+#include "fs/cache_private.h"
 #include "fs/reader.h"
 
 #include "test/lib/indexed.h"
@@ -465,6 +465,53 @@ Test(cache, serves_what_is_stored_out_of_the_page_cache)
         read_at_random(50);
     cr_assert_eq(counters().spans_fetched, 0);
     cr_assert_gt(counters().hits, 50);
+}
+
+/* Nothing of the layer is in memory, and nothing comes there. */
+static void forget_all(void)
+{
+    struct cache_layer *layer = f.reader->client.layers[0];
+
+    cache_set_memory(&f.reader->client, 0);
+    for (uint64_t i = 0; i < layer->n_spans; i++)
+        span_forget(&layer->spans[i]);
+}
+
+/* With limits that a few spans pass: how many bytes lie where, and that all can be read again. */
+Test(cache, lets_the_page_cache_go_of_what_nobody_reads_again)
+{
+    struct cache *cache;
+    uint64_t fetched;
+
+    open_reader();
+    cache = f.reader->client.cache;
+    cache->hub->settle_batch = 4 * SPAN_LEN;
+    cache->hub->settle_max = 16 * SPAN_LEN;
+    expect_big();
+    LOOP_RUN_UNTIL(&f.t, cache->hub->store_len == 0 && !cache->settling);
+    cr_assert_lt(cache->young_len, 4 * SPAN_LEN);
+    cr_assert_leq(cache->settled_len, 16 * SPAN_LEN);
+    cr_assert_geq(cache->settled_len, 12 * SPAN_LEN);
+    fetched = counters().spans_fetched;
+    forget_all();
+    expect_big(); /* from the disk or the page cache */
+    cr_assert_eq(counters().spans_fetched, fetched);
+    cr_assert_leq(cache->young_len + cache->settled_len, SPAN_LEN, "all is wanted but the end");
+}
+
+Test(cache, counts_what_settles_when_spans_are_evicted)
+{
+    struct cache *cache;
+
+    f.options.cache_size = 1u << 20;
+    open_reader();
+    cache = f.reader->client.cache;
+    cache->hub->settle_batch = 2 * SPAN_LEN;
+    cache->hub->settle_max = 4 * SPAN_LEN;
+    read_at_random(50);
+    cr_assert_leq(cache->settled_len + cache->young_len, f.options.cache_size);
+    close_reader();
+    LOOP_RUN_UNTIL(&f.t, cache->settled_len + cache->young_len == 0);
 }
 
 Test(cache, never_gives_wrong_bytes_when_files_change_under_a_reader)
