@@ -69,9 +69,9 @@ struct cache {
     struct disk_left *left; /* of earlier processes; those before first_left are gone */
     size_t first_left, n_left;
 
-    struct queue openings;  /* who waits for the directory */
-    struct queue finishing; /* files that get their names just now (fill.c) */
-    struct queue stores;    /* that wait for room */
+    struct queue openings;       /* who waits for the directory */
+    struct queue finishing;      /* files that get their names just now (fill.c) */
+    struct queue stores;         /* that wait for room */
     struct queue young, settled; /* spans, the longest stored first: cache_settle.c */
     uint64_t young_len, settled_len;
     bool settling;

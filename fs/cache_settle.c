@@ -5,7 +5,7 @@
  * everything else out with the second copy, and fill new pages all the time.
  *
  * The happy path of a span that was stored is:
- * - it is young; with SETTLE_BATCH bytes of young ones a job asks the kernel to begin to write them.
+ * - it is young; with SETTLE_BATCH bytes of young ones a job has the kernel begin to write.
  * - then it is settled; beyond SETTLE_MAX bytes of those the job drops the pages of the longest
  *   stored, which by then are written. What a program starts from is less, and stays.
  * - read again from the file, it leaves: its pages are wanted, and the kernel may judge.
