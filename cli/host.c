@@ -7,6 +7,7 @@
 #include "say.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,13 @@ static void size_pool(void)
     unsigned cores = uv_available_parallelism();
     snprintf(text, sizeof(text), "%u", cores < 8 ? 8 : cores > 64 ? 64 : cores);
     setenv("UV_THREADPOOL_SIZE", text, 0);
+}
+
+/* What is large goes back to the system when it is freed. By itself glibc keeps more and more of
+ * it: its threshold grows with each large thing that is freed. */
+static void give_memory_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -59,6 +67,7 @@ int host_open(struct host *host, struct log *log)
 {
     *host = (struct host){0};
     size_pool();
+    give_memory_back();
     signal(SIGPIPE, SIG_IGN);
     int r = uv_loop_init(&host->loop);
     if (r < 0) {
