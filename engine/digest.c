@@ -46,8 +46,9 @@ static void count_bytes(struct sha256 *sha, uint64_t len)
     ctx->Nh = (SHA_LONG)(bits >> 32);
 }
 
-/* Each stream has its own blocks in these bytes, since each may have begun anywhere: libcrypto
- * takes what comes before the first whole one, and after the last that both have. */
+/* Each stream has its own blocks in these bytes, since each may have begun anywhere (a file of a
+ * tar begins where a block of the whole does): libcrypto takes what comes before the first whole
+ * one, and after the last that both have. */
 static void update_interleaved(struct sha256 *a, struct sha256 *b, const uint8_t *bytes, size_t len)
 {
     size_t a_head = head_len(a), b_head = head_len(b);
@@ -56,7 +57,10 @@ static void update_interleaved(struct sha256 *a, struct sha256 *b, const uint8_t
 
     sha256_update(a, bytes, a_head);
     sha256_update(b, bytes, b_head);
-    sha_ni_two(ctx_of(a)->h, bytes + a_head, ctx_of(b)->h, bytes + b_head, n_blocks);
+    if (a_head == b_head)
+        sha_ni_twins(ctx_of(a)->h, ctx_of(b)->h, bytes + a_head, n_blocks);
+    else
+        sha_ni_two(ctx_of(a)->h, bytes + a_head, ctx_of(b)->h, bytes + b_head, n_blocks);
     count_bytes(a, n);
     count_bytes(b, n);
     sha256_update(a, bytes + a_head + n, len - a_head - n);

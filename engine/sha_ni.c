@@ -32,7 +32,10 @@ static const uint32_t K[64] = {
 
 struct lane {
     __m128i abef, cdgh;
-    __m128i words[4]; /* of the message schedule: the last sixteen */
+};
+
+struct schedule {
+    __m128i words[4]; /* the last sixteen */
 };
 
 SHA_NI void load_state(struct lane *lane, const uint32_t state[8])
@@ -55,19 +58,24 @@ SHA_NI void store_state(const struct lane *lane, uint32_t state[8])
     _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
-SHA_NI void load_block(struct lane *lane, const uint8_t *bytes)
+SHA_NI void load_block(struct schedule *m, const uint8_t *bytes)
 {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
 
     for (int i = 0; i < 4; i++)
-        lane->words[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(bytes + 16 * i)), swap);
+        m->words[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(bytes + 16 * i)), swap);
 }
 
-/* Rounds 4i and 4i+1. What is added goes to `sum`. */
-SHA_NI void first_rounds(struct lane *lane, int i, __m128i *sum)
+/* What rounds 4i to 4i+3 take in. */
+SHA_NI __m128i sum_of(const struct schedule *m, int i)
 {
-    *sum = _mm_add_epi32(lane->words[i % 4], _mm_loadu_si128((const __m128i *)&K[4 * i]));
-    lane->cdgh = _mm_sha256rnds2_epu32(lane->cdgh, lane->abef, *sum);
+    return _mm_add_epi32(m->words[i % 4], _mm_loadu_si128((const __m128i *)&K[4 * i]));
+}
+
+/* Rounds 4i and 4i+1. */
+SHA_NI void first_rounds(struct lane *lane, __m128i sum)
+{
+    lane->cdgh = _mm_sha256rnds2_epu32(lane->cdgh, lane->abef, sum);
 }
 
 /* Rounds 4i+2 and 4i+3. */
@@ -77,10 +85,10 @@ SHA_NI void last_rounds(struct lane *lane, __m128i sum)
 }
 
 /* What these rounds' words can already do for those of later ones. */
-SHA_NI void next_words(struct lane *lane, int i)
+SHA_NI void next_words(struct schedule *m, int i)
 {
-    __m128i *now = &lane->words[i % 4], *next = &lane->words[(i + 1) % 4];
-    __m128i *before = &lane->words[(i + 3) % 4];
+    __m128i *now = &m->words[i % 4], *next = &m->words[(i + 1) % 4];
+    __m128i *before = &m->words[(i + 3) % 4];
 
     if (i >= 3 && i < 15) {
         *next = _mm_add_epi32(*next, _mm_alignr_epi8(*now, *before, 4));
@@ -96,62 +104,82 @@ SHA_NI void fence(struct lane *a, struct lane *b)
     __asm__ volatile("" : "+x"(a->abef), "+x"(a->cdgh), "+x"(b->abef), "+x"(b->cdgh));
 }
 
-SHA_NI void step_both(struct lane *a, struct lane *b, int i)
-{
-    __m128i a_sum, b_sum;
-
-    first_rounds(a, i, &a_sum);
-    first_rounds(b, i, &b_sum);
-    fence(a, b);
-    next_words(a, i);
-    next_words(b, i);
-    fence(a, b);
-    last_rounds(a, a_sum);
-    last_rounds(b, b_sum);
-    fence(a, b);
-}
-
-SHA_NI void compress_both(struct lane *a, struct lane *b)
-{
-    step_both(a, b, 0);
-    step_both(a, b, 1);
-    step_both(a, b, 2);
-    step_both(a, b, 3);
-    step_both(a, b, 4);
-    step_both(a, b, 5);
-    step_both(a, b, 6);
-    step_both(a, b, 7);
-    step_both(a, b, 8);
-    step_both(a, b, 9);
-    step_both(a, b, 10);
-    step_both(a, b, 11);
-    step_both(a, b, 12);
-    step_both(a, b, 13);
-    step_both(a, b, 14);
-    step_both(a, b, 15);
-}
-
 SHA_NI void add_state(struct lane *lane, const struct lane *before)
 {
     lane->abef = _mm_add_epi32(lane->abef, before->abef);
     lane->cdgh = _mm_add_epi32(lane->cdgh, before->cdgh);
 }
 
-__attribute__((target("sha,sse4.1"))) void sha_ni_two(uint32_t a[8], const uint8_t *a_bytes,
-                                                      uint32_t b[8], const uint8_t *b_bytes,
-                                                      size_t n_blocks)
+/* `m` and `n` may be one: then it is worked out once. */
+SHA_NI void step_both(struct lane *a, struct schedule *m, struct lane *b, struct schedule *n, int i)
+{
+    const __m128i a_sum = sum_of(m, i), b_sum = m == n ? a_sum : sum_of(n, i);
+
+    first_rounds(a, a_sum);
+    first_rounds(b, b_sum);
+    fence(a, b);
+    next_words(m, i);
+    if (m != n)
+        next_words(n, i);
+    fence(a, b);
+    last_rounds(a, a_sum);
+    last_rounds(b, b_sum);
+    fence(a, b);
+}
+
+SHA_NI void compress_both(struct lane *a, struct schedule *m, struct lane *b, struct schedule *n)
+{
+    const struct lane a_before = *a, b_before = *b;
+
+    step_both(a, m, b, n, 0);
+    step_both(a, m, b, n, 1);
+    step_both(a, m, b, n, 2);
+    step_both(a, m, b, n, 3);
+    step_both(a, m, b, n, 4);
+    step_both(a, m, b, n, 5);
+    step_both(a, m, b, n, 6);
+    step_both(a, m, b, n, 7);
+    step_both(a, m, b, n, 8);
+    step_both(a, m, b, n, 9);
+    step_both(a, m, b, n, 10);
+    step_both(a, m, b, n, 11);
+    step_both(a, m, b, n, 12);
+    step_both(a, m, b, n, 13);
+    step_both(a, m, b, n, 14);
+    step_both(a, m, b, n, 15);
+    add_state(a, &a_before);
+    add_state(b, &b_before);
+}
+
+#define SHA_NI_PUBLIC __attribute__((target("sha,sse4.1")))
+
+SHA_NI_PUBLIC void sha_ni_two(uint32_t a[8], const uint8_t *a_bytes, uint32_t b[8],
+                              const uint8_t *b_bytes, size_t n_blocks)
 {
     struct lane x, y;
+    struct schedule m, n;
 
     load_state(&x, a);
     load_state(&y, b);
     for (size_t i = 0; i < n_blocks; i++) {
-        const struct lane x_before = x, y_before = y;
-        load_block(&x, a_bytes + i * SHA_NI_BLOCK);
-        load_block(&y, b_bytes + i * SHA_NI_BLOCK);
-        compress_both(&x, &y);
-        add_state(&x, &x_before);
-        add_state(&y, &y_before);
+        load_block(&m, a_bytes + i * SHA_NI_BLOCK);
+        load_block(&n, b_bytes + i * SHA_NI_BLOCK);
+        compress_both(&x, &m, &y, &n);
+    }
+    store_state(&x, a);
+    store_state(&y, b);
+}
+
+SHA_NI_PUBLIC void sha_ni_twins(uint32_t a[8], uint32_t b[8], const uint8_t *bytes, size_t n_blocks)
+{
+    struct lane x, y;
+    struct schedule m;
+
+    load_state(&x, a);
+    load_state(&y, b);
+    for (size_t i = 0; i < n_blocks; i++) {
+        load_block(&m, bytes + i * SHA_NI_BLOCK);
+        compress_both(&x, &m, &y, &m);
     }
     store_state(&x, a);
     store_state(&y, b);
@@ -187,6 +215,12 @@ void sha_ni_two(uint32_t a[8], const uint8_t *a_bytes, uint32_t b[8], const uint
                 size_t n_blocks)
 {
     (void)a, (void)a_bytes, (void)b, (void)b_bytes, (void)n_blocks;
+    assert(!"nobody asks who has looked");
+}
+
+void sha_ni_twins(uint32_t a[8], uint32_t b[8], const uint8_t *bytes, size_t n_blocks)
+{
+    (void)a, (void)b, (void)bytes, (void)n_blocks;
     assert(!"nobody asks who has looked");
 }
 #endif

@@ -19,5 +19,7 @@ bool sha_ni_available(void);
 /* n_blocks whole blocks of each stream; `a` and `b` are the eight words of their states. */
 void sha_ni_two(uint32_t a[8], const uint8_t *a_bytes, uint32_t b[8], const uint8_t *b_bytes,
                 size_t n_blocks);
+/* The same blocks for both, whose message schedule is worked out once. */
+void sha_ni_twins(uint32_t a[8], uint32_t b[8], const uint8_t *bytes, size_t n_blocks);
 
 #endif
