@@ -72,6 +72,7 @@ struct build_layer {
 
     struct work parse;
     bool parsing, finished;
+    unsigned n_parsing; /* in the job: so many of `out` */
     struct out_chunk out[BUILD_OUT_SLABS];
     unsigned n_out;
     struct clip_error parse_err;
@@ -404,7 +405,9 @@ static void parse_run(struct work *work)
 
     if (sink)
         sink->take(sink, &bl->out[0].chunk);
-    bl->parse_status = layer_parse(bl->layer, &bl->out[0].chunk, &bl->parse_err);
+    bl->parse_status = 0;
+    for (unsigned i = 0; i < bl->n_parsing && bl->parse_status == 0; i++)
+        bl->parse_status = layer_parse(bl->layer, &bl->out[i].chunk, &bl->parse_err);
 }
 
 static void parse_failed(struct build_layer *bl, int status)
@@ -419,8 +422,9 @@ static void parse_done(struct work *work, int status)
     struct build_layer *bl = container_of(work, struct build_layer, parse);
 
     bl->parsing = false;
-    slab_unlock(bl->out[0].slab);
-    shift(bl->out, &bl->n_out, sizeof(bl->out[0]), 1);
+    for (unsigned i = 0; i < bl->n_parsing; i++)
+        slab_unlock(bl->out[i].slab);
+    shift(bl->out, &bl->n_out, sizeof(bl->out[0]), bl->n_parsing);
     if (bl->options.sink)
         bl->options.sink->taken(bl->options.sink);
     if (status == 0)
@@ -428,6 +432,14 @@ static void parse_done(struct work *work, int status)
     if (status < 0)
         parse_failed(bl, status);
     pump(bl);
+}
+
+/* A sink is told of one chunk at a time. */
+static void start_parse(struct build_layer *bl)
+{
+    bl->n_parsing = bl->options.sink ? 1 : bl->n_out;
+    bl->parsing = true;
+    work_submit(bl->engine, &bl->parse, WORK_BULK, parse_run, parse_done);
 }
 
 /* ---- the end */
@@ -515,10 +527,8 @@ static void pump(struct build_layer *bl)
         start_inflate(bl);
     if (bl->status == 0 && !bl->n_sealing && bl->n_used > 0)
         start_seal(bl);
-    if (bl->status == 0 && !bl->parsing && bl->n_out > 0) {
-        bl->parsing = true;
-        work_submit(bl->engine, &bl->parse, WORK_BULK, parse_run, parse_done);
-    }
+    if (bl->status == 0 && !bl->parsing && bl->n_out > 0)
+        start_parse(bl);
     if (bl->status == 0 && is_through(bl) && !bl->parsing && !bl->finished) {
         bl->parsing = true;
         work_submit(bl->engine, &bl->parse, WORK_BULK, finish_run, finish_done);
