@@ -90,10 +90,10 @@ struct cache {
 #define SPAN_VERIFIED 2u /* this process has seen that it is right there, and has its sums */
 #define SPAN_STORING  4u
 #define SPAN_EVICTING 8u
-#define SPAN_CHAINED  16u /* can only be had through the first of its chain */
-#define SPAN_GUESSED  32u /* asked for before anybody read it, which nobody has by now */
-#define SPAN_READ     64u /* somebody has read it */
-#define SPAN_SETTLED  128u
+#define SPAN_CHAINED  16u  /* can only be had through the first of its chain */
+#define SPAN_GUESSED  32u  /* asked for before anybody read it, which nobody has by now */
+#define SPAN_READ     64u  /* somebody has read it */
+#define SPAN_SETTLED  128u /* in the cache's `settled`, no longer in `young` */
 
 struct pending;
 struct flight;

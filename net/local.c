@@ -133,6 +133,16 @@ static void job_init(struct local_job *job, struct source *source, enum work_lan
     source_begin(source, &job->request, cancel);
 }
 
+/* The source knows it no more, and its request has an error. */
+static void job_end(struct local_job *job, int status, struct clip_error *err)
+{
+    if (status == -ECANCELED)
+        err_set(err, status, "cancelled");
+    else
+        *err = job->err;
+    source_end(&job->request);
+}
+
 /* ------------------------------------------------------------------ resolve */
 
 struct local_resolve {
@@ -158,12 +168,8 @@ static void resolve_done(struct local_job *job, int status)
         req->manifest = self->manifest;
     else
         manifest_free(self->manifest);
-    if (status == -ECANCELED)
-        err_set(&req->err, status, "cancelled");
-    else
-        req->err = job->err;
     req->impl = NULL;
-    source_end(&job->request);
+    job_end(job, status, &req->err);
     free(self);
     req->done(req, status);
 }
@@ -230,12 +236,8 @@ static void range_done(struct local_job *job, int status)
     } else {
         slab_unlock(self->slab);
     }
-    if (status == -ECANCELED)
-        err_set(&req->err, status, "cancelled");
-    else
-        req->err = job->err;
     req->impl = NULL;
-    source_end(&job->request);
+    job_end(job, status, &req->err);
     free(self);
     req->done(req, status);
 }
