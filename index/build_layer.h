@@ -16,13 +16,13 @@
 
 #define BUILD_IN_ROOM     (2u << 20) /* compressed bytes that wait for their jobs, or are in them */
 #define BUILD_IN_LEN      (256u << 10) /* of a slab that small ones are gathered in */
-#define BUILD_IN_QUEUE    80u        /* slabs in line: fewer, larger ones, or gathered small ones */
-#define BUILD_IN_JOB      8u         /* of which an inflate job gets so many at a time */
-#define BUILD_USED_PIECES 16u        /* pieces that may wait to be sealed when one begins */
-#define BUILD_OUT_LEN     (1u << 20) /* bytes of a decoded slab */
-#define BUILD_OUT_SLABS   8u         /* between inflate and parse, or in them */
-#define BUILD_OUT_JOB     3u         /* of which an inflate job fills so many at a time */
-#define BUILD_ATTEMPTS    3u         /* of a blob whose bytes have the wrong digest */
+#define BUILD_IN_QUEUE    80u /* slabs in line: fewer, larger ones, or gathered small ones */
+#define BUILD_IN_JOB      8u  /* of which an inflate job gets so many at a time */
+#define BUILD_USED_PIECES 16u /* pieces that may wait to be sealed when one begins */
+#define BUILD_OUT_LEN     (512u << 10) /* bytes of a decoded slab */
+#define BUILD_OUT_SLABS   6u           /* between inflate and parse, or in them */
+#define BUILD_OUT_JOB     2u           /* of which an inflate job fills so many at a time */
+#define BUILD_ATTEMPTS    3u           /* of a blob whose bytes have the wrong digest */
 
 struct build_layer;
 
