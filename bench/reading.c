@@ -6,7 +6,7 @@
  *
  * Reads the file at PATH in pieces of SIZE bytes (1 MiB), TIMES times (5), and prints for each how
  * long it took by the clock and on this thread and the pool's together. The first is the fetch, if
- * CACHE_DIR is new; the memory that keeps hot spans holds 48 MiB, so a larger file comes from disk.
+ * CACHE_DIR is new; the memory that keeps hot spans holds 16 MiB, so a larger file comes from disk.
  *
  *     cc -O2 bench/reading.c -Iinclude -Lbuild/release -lclip -luv -o /tmp/reading
  */

@@ -14,7 +14,7 @@
 #include "index/image.h"
 #include "index/span_source.h"
 
-#define CACHE_MEMORY_MAX  (48ull << 20) /* decoded bytes kept for answers, of an engine */
+#define CACHE_MEMORY_MAX  (16ull << 20) /* decoded bytes kept for answers, of an engine */
 #define CACHE_FLIGHTS_MAX 12u           /* fetches and loads at once, of an engine */
 #define CACHE_FLIGHT_MAX  (64ull << 20) /* decoded bytes that they may bring */
 #define CACHE_AHEAD_MAX   6u            /* flights for what is only read ahead, among them */
