@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VIGIL_NS 50000u /* how long it is, at most */
+#define VIGIL_NS 100000u /* how long it is, at most */
 
 struct vigil {
     /* private */
