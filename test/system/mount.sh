@@ -148,7 +148,7 @@ sys.exit(libc.inotify_add_watch(fd, sys.argv[1].encode(), 0xfff) < 0)" "$at/etc"
 check "nothing can be written" is \
     "$(for command in "touch $at/new" "rm $at/odd/plain" \
     "chmod 700 $at/odd/plain" "setfattr -n user.x -v y $at/odd/plain"; do
-        $command 2>&1 | grep -c 'Read-only file system'; done | paste -sd+ | bc)" 4
+        $command; done 2>&1 | grep -c 'Read-only file system')" 4
 check "devices do not work unless asked for" is "$(cat "$at/odd/null" 2>&1 | grep -c denied)" 1
 check "many readers at once" bash -c "cd '$at' && for i in 1 2 3 4; do
     find . -type f -print0 | sort -zR | xargs -0 cat >/dev/null & done; wait"
