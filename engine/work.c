@@ -153,7 +153,6 @@ static void pump(struct clip_engine *engine)
         if (!runner->work)
             break;
         pool->n_out++;
-        runner->engine = engine;
         int r = uv_queue_work(engine->loop, &runner->req, on_run, on_runner_end);
         assert(r == 0);
         (void)r;
@@ -239,6 +238,8 @@ int work_pool_init(struct clip_engine *engine, unsigned n_threads)
         free(pool->runners);
         return -ENOMEM;
     }
+    for (unsigned i = 0; i < n_threads; i++)
+        pool->runners[i].engine = engine;
     pool->wake.data = engine;
     uv_unref((uv_handle_t *)&pool->wake);
     uv_mutex_init(&pool->lock);
