@@ -3,7 +3,7 @@
  * The happy path of a store is:
  * - a span that was decoded keeps its slab locked while a pool job writes it into the file, once
  *   the budget has room for it; else it waits for evictions (cache_evict.c).
- * - then it takes its place in the order of use.
+ * - then it takes its place in the order of use, and settles (cache_settle.c).
  * Possible failure modes are: no room can be made, then the span is not stored; the disk is full,
  * read-only or broken: one line in the log, and nothing is stored for STORE_PAUSE_NS. The span is
  * in memory in any case, and who waited for it has it already.

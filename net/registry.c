@@ -7,7 +7,8 @@
  * - a resolve brings the manifest by tag or digest, an image index first perhaps, and the config;
  *   net/resolver says what is next and checks it. The first text is checked against the digest of
  *   the reference, if it has one; with a tag it is the text that pins all that follows.
- * - a stream is a transfer of all bytes, a range one of some, gathered in a slab of their own.
+ * - a stream is a transfer of all bytes, a range one of some, gathered in a slab of their own; who
+ *   asked for it is told as it fills.
  * Possible failure modes are: what transfer says. A text or a config that is not what its digest
  * says is brought again from elsewhere, RESOLVE_ATTEMPTS times in all.
  * On close: transfers are cancelled (net/source.c), then the endpoints go.
