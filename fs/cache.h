@@ -18,9 +18,7 @@
 #define CACHE_FLIGHTS_MAX 12u           /* fetches and loads at once, of an engine */
 #define CACHE_FLIGHT_MAX  (64ull << 20) /* decoded bytes that they may bring */
 #define CACHE_AHEAD_MAX   6u            /* flights for what is only read ahead, among them */
-#define CACHE_RUN_MAX                                                                              \
-    (8ull << 20) /* decoded bytes of one Range request                                             \
-                  */
+#define CACHE_RUN_MAX     (8ull << 20)  /* decoded bytes of one Range request */
 
 struct cache;
 struct cache_layer;
