@@ -3,6 +3,7 @@
 
 #include "fs/cache_private.h"
 #include "fs/reader.h"
+#include "test/lib/gate.h"
 #include "test/lib/indexed.h"
 
 #include <criterion/criterion.h>
@@ -366,41 +367,13 @@ static void start(struct read *read, uint64_t ino, uint64_t off)
 }
 
 /* Nothing runs in the pool while it is held, so that what has set out does not land. */
-#define HOLDERS_MAX 64u
-static struct work holders[HOLDERS_MAX];
-static uv_mutex_t gate;
-static unsigned n_held;
-
-static void hold_run(struct work *work)
-{
-    (void)work;
-    uv_mutex_lock(&gate);
-    uv_mutex_unlock(&gate);
-}
-
-static void hold_done(struct work *work, int status)
-{
-    (void)work, (void)status;
-    n_held--;
-}
+static struct gate gate;
 
 static void hold_pool(void)
 {
     LOOP_RUN_UNTIL(&f.t, f.reader->client.n_flights == 0);
     f.n_done = 0; /* what opened the layer does not count */
-    n_held = work_pool_threads(f.t.engine);
-    cr_assert_leq(n_held, HOLDERS_MAX);
-    uv_mutex_init(&gate);
-    uv_mutex_lock(&gate);
-    for (unsigned i = 0; i < n_held; i++)
-        work_submit(f.t.engine, &holders[i], WORK_READ, hold_run, hold_done);
-}
-
-static void let_pool_go(void)
-{
-    uv_mutex_unlock(&gate);
-    LOOP_RUN_UNTIL(&f.t, n_held == 0);
-    uv_mutex_destroy(&gate);
+    gate_close(&gate, &f.t, WORK_READ);
 }
 
 Test(read, decodes_at_once_what_is_waited_for_whatever_else_was_asked_for)
@@ -417,7 +390,7 @@ Test(read, decodes_at_once_what_is_waited_for_whatever_else_was_asked_for)
     LOOP_RUN_UNTIL(&f.t, f.reader->client.n_flights > 0);
     cr_expect_eq(lane_at(ino, 0), WORK_READ);
     cr_expect_eq(lane_at(f.big_ino, BIG_LEN - 100), WORK_READ);
-    let_pool_go();
+    gate_open(&gate);
     LOOP_RUN_UNTIL(&f.t, f.n_done == 2);
     read_release(&first);
     read_release(&second);
@@ -438,7 +411,7 @@ Test(read, decodes_in_bulk_when_much_is_waited_for)
     LOOP_RUN_UNTIL(&f.t, f.reader->client.n_flights > 0);
     cr_expect_eq(lane_at(f.big_ino, 0), WORK_READ);
     cr_expect_eq(lane_at(f.big_ino, BIG_LEN - 100), WORK_BULK);
-    let_pool_go();
+    gate_open(&gate);
     LOOP_RUN_UNTIL(&f.t, f.n_done == 4);
     for (unsigned i = 0; i < 3; i++)
         read_release(&much[i]);
