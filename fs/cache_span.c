@@ -28,6 +28,22 @@ void span_forget(struct cache_span *span)
     span->slab = NULL;
 }
 
+/* The longest unused go, but for `kept` and for what is being stored: that takes its memory in any
+ * case, and until it is on disk it would have to be fetched again. */
+static void trim_memory(struct cache_hub *hub, const struct cache_span *kept)
+{
+    struct queue *next;
+
+    for (struct queue *node = hub->memory.next; node != &hub->memory; node = next) {
+        struct cache_span *span = container_of(node, struct cache_span, in_memory);
+        next = node->next;
+        if (hub->memory_len <= hub->memory_max)
+            return;
+        if (span != kept && !(span->flags & SPAN_STORING))
+            span_forget(span);
+    }
+}
+
 static void span_remember(struct cache_span *span, struct slab *slab)
 {
     struct cache_hub *hub = span->layer->cache->hub;
@@ -37,8 +53,7 @@ static void span_remember(struct cache_span *span, struct slab *slab)
     span->slab = slab_lock(slab);
     hub->memory_len += slab->cap;
     queue_push(&hub->memory, &span->in_memory);
-    while (hub->memory_len > hub->memory_max && hub->memory.next != &span->in_memory)
-        span_forget(container_of(hub->memory.next, struct cache_span, in_memory));
+    trim_memory(hub, span);
     hub->metrics[CACHE_MEMORY].value = hub->memory_len;
 }
 

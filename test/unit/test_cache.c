@@ -2,6 +2,7 @@
 #include "fs/cache_private.h"
 #include "fs/reader.h"
 
+#include "test/lib/gate.h"
 #include "test/lib/indexed.h"
 
 #include <criterion/criterion.h>
@@ -465,6 +466,33 @@ Test(cache, serves_what_is_stored_out_of_the_page_cache)
         read_at_random(50);
     cr_assert_eq(counters().spans_fetched, 0);
     cr_assert_gt(counters().hits, 50);
+}
+
+static void read_span(uint64_t index)
+{
+    uint64_t off = index * SPAN_LEN + SPAN_LEN / 2;
+
+    start_read(f.reader, off, 100);
+    LOOP_RUN_UNTIL(&f.t, n_pending == 0);
+    cr_assert_eq(memcmp(f.buf + off, f.big + off, 100), 0);
+}
+
+/* Stores stand behind the gate; what somebody waits for has a thread left. */
+Test(cache, does_not_fetch_again_what_is_being_stored)
+{
+    static struct gate gate;
+    uint64_t fetched;
+
+    open_reader();
+    cache_set_memory(&f.reader->client, 0);
+    read_span(5); /* the layer is open from here on */
+    gate_close(&gate, &f.t, WORK_BULK);
+    read_span(20);
+    read_span(30);
+    fetched = counters().spans_fetched;
+    read_span(20);
+    cr_expect_eq(counters().spans_fetched, fetched);
+    gate_open(&gate);
 }
 
 /* Nothing of the layer is in memory, and nothing comes there. */
