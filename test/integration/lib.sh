@@ -60,6 +60,15 @@ have() {
     command -v "$1" >/dev/null
 }
 
+as_nobody() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
+# Not where the build lies below a directory that is root's alone, as /root is on some machines.
+nobody_can_run() {
+    [ "$(id -u)" = 0 ] && have setpriv && as_nobody test -x "$1"
+}
+
 finish() {
     [ $failures -eq 0 ]
     exit

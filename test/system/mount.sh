@@ -366,11 +366,10 @@ umount "$work/control"
 # As the helper fusermount3 mounts: only that user sees it.
 mknod -m 666 "$work/fuse" c 10 229 && mount --bind "$work/fuse" /dev/fuse
 chmod 755 "$work" && chown 65534 "$at" && mkdir -m 777 "$work/cache-of-nobody"
-as_nobody() {
-    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
 chmod -R a+rX "$work/oci"
-if command -v fusermount3 >/dev/null && [ -u "$(command -v fusermount3)" ]; then
+if ! nobody_can_run "$clipd"; then
+    skip "mount by another user" "others cannot run clipd where it lies"
+elif have fusermount3 && [ -u "$(command -v fusermount3)" ]; then
     check "another user mounts through fusermount3" as_nobody "$clipd" mount \
         --cache-dir "$work/cache-of-nobody" "$index" "$at"
     pid=$(find_server)
@@ -379,7 +378,7 @@ if command -v fusermount3 >/dev/null && [ -u "$(command -v fusermount3)" ]; then
     check "and unmounts" as_nobody "$clipd" umount "$at"
     check "which ends it" until_true ended "$pid"
 else
-    echo "skip mount by another user: no setuid fusermount3"
+    skip "mount by another user" "no setuid fusermount3"
 fi
 chown 0 "$at"
 umount /dev/fuse
