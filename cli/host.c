@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +24,40 @@ static void size_pool(void)
 }
 
 /* What is large goes back to the system when it is freed. By itself glibc keeps more and more of
- * it: its threshold grows with each large thing that is freed. */
-static void give_memory_back(void)
+ * it: its threshold grows with each large thing that is freed. What is small stays: to give it
+ * back, which a thread's heap would do at 128 KiB, interrupts the other cores, and it is wanted
+ * again at once. */
+static void tune_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+static void nothing_run(uv_work_t *req)
+{
+    (void)req;
+}
+
+static void nothing_done(uv_work_t *req, int status)
+{
+    (void)req;
+    (void)status;
+}
+
+/* A thread of the pool that is woken does not take the core from the loop that woke it: it would
+ * keep it for a whole job, with everybody else's requests behind it. Threads take this over from
+ * who starts them, and uv starts all of its threads with the first request. */
+static void start_pool(struct host *host)
+{
+    struct sched_param none = {0};
+    bool is_usual = sched_getscheduler(0) == SCHED_OTHER;
+
+    size_pool();
+    if (is_usual)
+        sched_setscheduler(0, SCHED_BATCH, &none);
+    uv_queue_work(&host->loop, &host->first, nothing_run, nothing_done);
+    if (is_usual)
+        sched_setscheduler(0, SCHED_OTHER, &none);
 }
 
 static void on_signal(uv_signal_t *signal, int signum)
@@ -66,8 +97,7 @@ static void close_loop(struct host *host)
 int host_open(struct host *host, struct log *log)
 {
     *host = (struct host){0};
-    size_pool();
-    give_memory_back();
+    tune_memory();
     signal(SIGPIPE, SIG_IGN);
     int r = uv_loop_init(&host->loop);
     if (r < 0) {
@@ -79,6 +109,7 @@ int host_open(struct host *host, struct log *log)
         uv_unref((uv_handle_t *)&host->signals[i]);
         host->signals[i].data = host;
     }
+    start_pool(host);
     if (open_engine(host, log) < 0) {
         close_loop(host);
         return 1;

@@ -19,6 +19,7 @@ struct host {
     bool stopped; /* a signal came */
     /* private */
     uv_signal_t signals[2];
+    uv_work_t first; /* that the pool was started with */
     host_stop_cb on_stop;
     void *data;
     bool closed;
