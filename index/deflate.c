@@ -5,6 +5,8 @@
  * - the inflater gets the block as a stream of its own: the window, the header with the "final" bit
  *   set, then the input, until it stops at the block's end and gives back what it read too far;
  * - that place is a checkpoint if the span is full.
+ * Where no checkpoint will be wanted any more the rest of the stream is given to the inflater, from
+ * the block on that it begins in.
  *
  * A block that does not end is cut: its header is still there to be replayed, so any place between
  * two symbols will do. It must not depend on how the input came in pieces, and ISA-L decodes ahead
@@ -82,9 +84,15 @@ static const uint8_t *find_window(struct deflate *d, uint32_t *out_len)
     return history_window(&d->history);
 }
 
+static bool goes_through(const struct deflate *d)
+{
+    return d->decoder->span_size >= DECODER_ENDLESS;
+}
+
 static int begin_block(struct deflate *d, struct clip_error *err)
 {
-    uint8_t first = d->head[0] | (uint8_t)(1u << d->head_bit); /* "final", for the inflater */
+    uint8_t final = goes_through(d) ? 0 : (uint8_t)(1u << d->head_bit); /* for the inflater */
+    uint8_t first = d->head[0] | final;
     unsigned n_bits = (8 - d->head_bit) % 8;
     uint32_t window_len;
     const uint8_t *window = find_window(d, &window_len);
@@ -180,6 +188,13 @@ static uint64_t stop_at(const struct deflate *d)
     return d->inf == d->exact ? cut(d) : go_exact(d);
 }
 
+static enum inflate_wish wish_of(const struct deflate *d, uint64_t left)
+{
+    if (goes_through(d))
+        return INFLATE_THROUGH;
+    return left ? INFLATE_ON : INFLATE_TO_SYMBOL;
+}
+
 /* Lends the inflater what is left of the head, or else the input, and counts what it did. */
 static int run_block(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len)
 {
@@ -194,7 +209,7 @@ static int run_block(struct deflate *d, uint8_t *out, size_t cap, size_t *out_le
     d->inf->in_len = len;
     d->inf->out = out;
     d->inf->out_len = cap;
-    r = inflate_run(d->inf, left ? INFLATE_ON : INFLATE_TO_SYMBOL);
+    r = inflate_run(d->inf, wish_of(d, left));
     if (from_head)
         d->head_lent += (unsigned)(len - d->inf->in_len);
     else
@@ -235,7 +250,7 @@ static int mark_here(struct deflate *d, uint64_t in_bit)
 static int on_block_end(struct deflate *d)
 {
     take_bits(d);
-    if (d->block.final) {
+    if (d->block.final || goes_through(d)) {
         d->bits >>= d->n_bits % 8;
         d->n_bits -= d->n_bits % 8;
         return to_state(d, DEFLATE_ENDED);

@@ -336,7 +336,7 @@ int gunzip_resume(enum inflate_backend backend, const struct checkpoint *at, str
     decoder->in_off = at->in_bit / 8;
     decoder->out_off = decoder->at.out_off = at->out_off;
     decoder->marked = true;
-    decoder->span_size = UINT64_MAX / 2;
+    decoder->span_size = DECODER_ENDLESS;
     g = container_of(decoder, struct gunzip, base);
     if (!(at->flags & CHECKPOINT_FRESH)) {
         g->state = DATA;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One deflate block at a time (RFC 1951), by ISA-L or by zlib behind one face: what gunzip.c is
- * made of.
+ * One deflate block at a time (RFC 1951), or all that follow, by ISA-L or by zlib behind one face:
+ * what gunzip.c is made of.
  *
- * Every block is given to the inflater as a stream of its own: its history as a dictionary, its
- * header with the "final" bit set, so that it stops where the block ends. That place, and any
- * between two symbols, is where decoding can resume, by either inflater.
+ * A block is given to the inflater as a stream of its own: its history as a dictionary, its header
+ * with the "final" bit set, so that it stops where the block ends. That place, and any between two
+ * symbols, is where decoding can resume, by either inflater. Where nobody will resume the rest of
+ * the stream is one: that saves copies of the history, and a header read twice, for each block.
  *
  * Pure, any thread, no I/O. The caller lends input and room, run() moves both on and says why it
  * stopped. What an inflater has read and not used is counted in bits.
@@ -20,7 +21,8 @@
 enum inflate_backend { INFLATE_ZLIB, INFLATE_ISAL };
 
 enum inflate_wish {
-    INFLATE_ON,       /* do not stop before you must */
+    INFLATE_ON,       /* do not stop before you must: where the block ends */
+    INFLATE_THROUGH,  /* nor there, until the block that is the last by its own header */
     INFLATE_TO_SYMBOL /* stop before a symbol: zlib before the next one, wherever the bytes were
                          cut, ISA-L somewhere soon; not in a stored block */
 };
@@ -51,7 +53,8 @@ int inflate_new(enum inflate_backend backend, struct inflate **out);
 void inflate_free(struct inflate *inf);
 
 /* Starts a block: `window` is what it may look back on (newest byte last), `bits` the first n_bits
- * of its header (0 to 7), before any byte that will be lent. The header says "final". */
+ * of its header (0 to 7), before any byte that will be lent. Unless all that follows is wanted, the
+ * header says "final". */
 int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
                   unsigned n_bits);
 /* enum inflate_stop, or -EBADMSG, -ENOMEM. */

@@ -64,7 +64,7 @@ static bool all_given(const struct inflate_i *inf)
 /* How much input the next call may have. */
 static size_t lend(const struct inflate_i *inf, enum inflate_wish wish)
 {
-    size_t max = wish == INFLATE_ON ? MAX_LENT : all_given(inf) ? SYMBOL_STEP : 0;
+    size_t max = wish != INFLATE_TO_SYMBOL ? MAX_LENT : all_given(inf) ? SYMBOL_STEP : 0;
 
     return inf->base.in_len < max ? inf->base.in_len : max;
 }

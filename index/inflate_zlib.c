@@ -85,20 +85,23 @@ static int inflate_lent(struct inflate_z *inf, size_t room)
     return r;
 }
 
-/* What a return code means, or 0 to look further. */
-static int check(const struct inflate_z *inf, int r)
+/* Of data_type. */
+enum { IN_LAST_BLOCK = 64, AT_BLOCK_END = 128 };
+
+/* What a return code means, or 0 to look further. We stop where all of `ends` are set. */
+static int check(const struct inflate_z *inf, int r, int ends)
 {
     if (r == Z_MEM_ERROR)
         return -ENOMEM;
     if (r != Z_OK && r != Z_BUF_ERROR)
         return -EBADMSG;
-    return inf->z.data_type & 128 ? INFLATE_AT_END : 0;
+    return (inf->z.data_type & ends) == ends ? INFLATE_AT_END : 0;
 }
 
-static int run_on(struct inflate_z *inf)
+static int run_on(struct inflate_z *inf, int ends)
 {
     for (;;) {
-        int r = inflate_lent(inf, inf->base.out_len), found = check(inf, r);
+        int r = inflate_lent(inf, inf->base.out_len), found = check(inf, r, ends);
 
         if (found)
             return found;
@@ -137,7 +140,7 @@ static int run_to_symbol(struct inflate_z *inf)
         if (in_match && !inf->base.out_len)
             return INFLATE_MORE_OUT;
         r = inflate_lent(inf, in_match ? 1 : 0);
-        found = check(inf, r);
+        found = check(inf, r, AT_BLOCK_END);
         if (found)
             return found;
         if (at_symbol(inf))
@@ -152,7 +155,9 @@ static int z_run(struct inflate *base, enum inflate_wish wish)
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
     inf->back = 0;
-    return wish == INFLATE_TO_SYMBOL ? run_to_symbol(inf) : run_on(inf);
+    if (wish == INFLATE_TO_SYMBOL)
+        return run_to_symbol(inf);
+    return run_on(inf, wish == INFLATE_THROUGH ? AT_BLOCK_END | IN_LAST_BLOCK : AT_BLOCK_END);
 }
 
 static unsigned z_unread(const struct inflate *base)
