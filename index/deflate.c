@@ -5,8 +5,9 @@
  * - the inflater gets the block as a stream of its own: the window, the header with the "final" bit
  *   set, then the input, until it stops at the block's end and gives back what it read too far;
  * - that place is a checkpoint if the span is full.
- * Where no checkpoint will be wanted any more the rest of the stream is given to the inflater, from
- * the block on that it begins in.
+ * Where none can be for some while, the blocks that follow are given to it, too: a run
+ * (index/deflate_run.h), whose last block may not end; then the run is decoded anew, block by block
+ * (rewind_run()). Where none will be any more it gets the rest of the stream.
  *
  * A block that does not end is cut: its header is still there to be replayed, so any place between
  * two symbols will do. It must not depend on how the input came in pieces, and ISA-L decodes ahead
@@ -20,13 +21,13 @@
 #include "index/deflate.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* What a state says besides enum codec_event and errors: ask the next one. */
 #define GO_ON 100
 
-/* What an inflater may have decoded when it is asked to stop before a symbol, and some: ISA-L's own
- * buffer, and the 8 bytes it is lent then. */
-#define AHEAD (80u << 10)
+#define ARM_STEP   8u            /* bytes lent at a time while the inflater is in no block */
+#define NO_RUN_LEN (16ull << 20) /* after a run that failed; twice as much after the next */
 
 uint64_t deflate_bit_off(const struct deflate *d)
 {
@@ -40,6 +41,16 @@ int deflate_find_byte(const struct deflate *d)
     return d->decoder->in_len ? *d->decoder->in : -1;
 }
 
+/* What a run has kept is used up: on with what the codec lent. */
+static void maybe_refill(struct deflate *d)
+{
+    if (d->decoder->in_len || !d->next_len)
+        return;
+    d->decoder->in = d->next_in;
+    d->decoder->in_len = d->next_len;
+    d->next_len = 0;
+}
+
 void deflate_drop_byte(struct deflate *d)
 {
     if (d->n_bits) {
@@ -47,6 +58,7 @@ void deflate_drop_byte(struct deflate *d)
         d->n_bits -= 8;
     } else {
         decoder_use(d->decoder, 1);
+        maybe_refill(d);
     }
 }
 
@@ -84,23 +96,71 @@ static const uint8_t *find_window(struct deflate *d, uint32_t *out_len)
     return history_window(&d->history);
 }
 
-static bool goes_through(const struct deflate *d)
+/* ---- how far to go */
+
+static uint64_t span_len(const struct deflate *d)
 {
-    return d->decoder->span_size >= DECODER_ENDLESS;
+    return d->decoder->out_off - d->decoder->at.out_off;
+}
+
+/* Where a block that does not end is cut: so late that few are (most end before, and then no header
+ * has to be kept), and below twice the span size with all that belongs to the last symbol. */
+static uint64_t cut(const struct deflate *d)
+{
+    return d->decoder->span_size / 4 * 7;
+}
+
+/* Where the exact inflater takes over: the fast one has up to INFLATE_AHEAD bytes decoded then. */
+static uint64_t go_exact(const struct deflate *d)
+{
+    uint64_t late = d->decoder->span_size / 4 * 5;
+    uint64_t early = cut(d) > INFLATE_AHEAD ? cut(d) - INFLATE_AHEAD : 0;
+
+    return late < early ? late : early;
+}
+
+/* NULL: no memory, and no need. */
+static struct deflate_run *open_run(struct deflate *d)
+{
+    if (!d->run)
+        d->run = malloc(sizeof(*d->run));
+    return d->run;
+}
+
+/* A block begins. A run of it and what follows is begun here. */
+static enum deflate_pace find_pace(struct deflate *d, const uint8_t *window, uint32_t window_len)
+{
+    const struct decoder *decoder = d->decoder;
+    struct deflate_run_at at = {
+        .out_off = decoder->out_off,
+        .span_len = span_len(d),
+        .in_len = decoder->in_off - decoder->at.in_bit / 8,
+        .span_size = decoder->span_size,
+        .give_up = go_exact(d),
+    };
+
+    if (decoder->span_size >= DECODER_ENDLESS)
+        return DEFLATE_THROUGH;
+    if (!decoder->marked || decoder->out_off < d->no_run_until || !deflate_run_fits(&at) ||
+        !open_run(d))
+        return DEFLATE_BY_BLOCK;
+    deflate_run_begin(d->run, &at, window, window_len);
+    return DEFLATE_RUN;
 }
 
 static int begin_block(struct deflate *d, struct clip_error *err)
 {
-    uint8_t final = goes_through(d) ? 0 : (uint8_t)(1u << d->head_bit); /* for the inflater */
-    uint8_t first = d->head[0] | final;
-    unsigned n_bits = (8 - d->head_bit) % 8;
     uint32_t window_len;
     const uint8_t *window = find_window(d, &window_len);
-    int r = inflate_begin(d->inf, window, window_len, n_bits ? first >> d->head_bit : 0, n_bits);
+    unsigned n_bits = (8 - d->head_bit) % 8;
+    int r;
 
+    d->pace = find_pace(d, window, window_len);
+    if (d->pace == DEFLATE_BY_BLOCK)
+        d->head[0] |= (uint8_t)(1u << d->head_bit); /* "final", for the inflater */
+    r = inflate_begin(d->inf, window, window_len, n_bits ? d->head[0] >> d->head_bit : 0, n_bits);
     if (r < 0)
         return fail(d, err, r, "");
-    d->head[0] = first;
     d->head_lent = n_bits ? 1 : 0;
     return to_state(d, DEFLATE_DATA);
 }
@@ -149,9 +209,11 @@ static int step_head(struct deflate *d, struct clip_error *err)
     }
     if (r < 0)
         return fail(d, err, r, "a bad block header");
+    if (r > 0)
+        trim_head(d, n_new);
+    maybe_refill(d);
     if (r == 0)
         return GO_ON;
-    trim_head(d, n_new);
     memcpy(d->header, d->head, d->n_head);
     d->header_bit = d->head_bit;
     d->inf = d->fast;
@@ -159,26 +221,6 @@ static int step_head(struct deflate *d, struct clip_error *err)
 }
 
 /* ---- a block's data */
-
-static uint64_t span_len(const struct deflate *d)
-{
-    return d->decoder->out_off - d->decoder->at.out_off;
-}
-
-/* Where a block that does not end is cut: so late that few are (most end before, and then no header
- * has to be kept), and below twice the span size with all that belongs to the last symbol. */
-static uint64_t cut(const struct deflate *d)
-{
-    return d->decoder->span_size / 4 * 7;
-}
-
-/* Where the exact inflater takes over: the fast one has up to AHEAD bytes decoded then. */
-static uint64_t go_exact(const struct deflate *d)
-{
-    uint64_t late = d->decoder->span_size / 4 * 5, early = cut(d) > AHEAD ? cut(d) - AHEAD : 0;
-
-    return late < early ? late : early;
-}
 
 /* Where the inflater that runs has to stop between two symbols. */
 static uint64_t stop_at(const struct deflate *d)
@@ -188,33 +230,86 @@ static uint64_t stop_at(const struct deflate *d)
     return d->inf == d->exact ? cut(d) : go_exact(d);
 }
 
-static enum inflate_wish wish_of(const struct deflate *d, uint64_t left)
+/* What the inflater may get and give in its next step. */
+struct portion {
+    size_t in_len, cap;
+    enum inflate_wish wish;
+};
+
+static size_t up_to(size_t len, uint64_t max)
 {
-    if (goes_through(d))
-        return INFLATE_THROUGH;
-    return left ? INFLATE_ON : INFLATE_TO_SYMBOL;
+    return len < max ? len : (size_t)max;
+}
+
+static uint64_t left_to(const struct deflate *d, uint64_t out_off)
+{
+    return out_off > d->decoder->out_off ? out_off - d->decoder->out_off : 0;
+}
+
+static struct portion portion_by_block(const struct deflate *d, size_t in_len, size_t cap)
+{
+    uint64_t left = stop_at(d) > span_len(d) ? stop_at(d) - span_len(d) : 0;
+
+    if (!left)
+        return (struct portion){in_len, cap, INFLATE_TO_SYMBOL};
+    return (struct portion){in_len, up_to(cap, left), INFLATE_ON};
+}
+
+/* Near the run's end the inflater is told so, which may take some steps. */
+static struct portion portion_of_run(struct deflate *d, size_t in_len, size_t cap)
+{
+    const struct deflate_run *run = d->run;
+    bool is_near = !left_to(d, run->until) || run->n_kept >= run->kept_until;
+    uint64_t out_max = run->until, in_max = run->kept_until;
+
+    if (d->pace == DEFLATE_RUN && is_near && inflate_arm(d->inf))
+        d->pace = DEFLATE_ARMED;
+    if (d->pace == DEFLATE_ARMED) {
+        out_max = run->give_up;
+        in_max = run->kept_max;
+    } else if (is_near) {
+        out_max = run->tell_by;
+        in_max = up_to(run->n_kept + ARM_STEP, run->kept_max);
+    }
+    return (struct portion){up_to(in_len, in_max - run->n_kept), up_to(cap, left_to(d, out_max)),
+                            INFLATE_THROUGH};
+}
+
+static struct portion next_portion(struct deflate *d, size_t in_len, size_t cap)
+{
+    if (d->pace == DEFLATE_BY_BLOCK)
+        return portion_by_block(d, in_len, cap);
+    if (d->pace == DEFLATE_THROUGH)
+        return (struct portion){in_len, cap, INFLATE_THROUGH};
+    return portion_of_run(d, in_len, cap);
+}
+
+/* The inflater took them from the input. */
+static void use_input(struct deflate *d, size_t len)
+{
+    if (d->pace == DEFLATE_RUN || d->pace == DEFLATE_ARMED)
+        deflate_run_keep(d->run, d->decoder->in, len);
+    decoder_use(d->decoder, len);
+    maybe_refill(d);
 }
 
 /* Lends the inflater what is left of the head, or else the input, and counts what it did. */
-static int run_block(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len)
+static int run_block(struct deflate *d, uint8_t *out, struct portion portion, size_t *out_len)
 {
     bool from_head = d->head_lent < d->n_head;
-    uint64_t left = stop_at(d) > span_len(d) ? stop_at(d) - span_len(d) : 0;
-    size_t len = from_head ? d->n_head - d->head_lent : d->decoder->in_len;
+    size_t len = from_head ? d->n_head - d->head_lent : portion.in_len;
     int r;
 
-    if (left && cap > left)
-        cap = (size_t)left;
     d->inf->in = from_head ? d->head + d->head_lent : d->decoder->in;
     d->inf->in_len = len;
     d->inf->out = out;
-    d->inf->out_len = cap;
-    r = inflate_run(d->inf, wish_of(d, left));
+    d->inf->out_len = portion.cap;
+    r = inflate_run(d->inf, portion.wish);
     if (from_head)
         d->head_lent += (unsigned)(len - d->inf->in_len);
     else
-        decoder_use(d->decoder, len - d->inf->in_len);
-    *out_len = cap - d->inf->out_len;
+        use_input(d, len - d->inf->in_len);
+    *out_len = portion.cap - d->inf->out_len;
     return r;
 }
 
@@ -250,7 +345,7 @@ static int mark_here(struct deflate *d, uint64_t in_bit)
 static int on_block_end(struct deflate *d)
 {
     take_bits(d);
-    if (d->block.final || goes_through(d)) {
+    if (d->pace == DEFLATE_BY_BLOCK ? d->block.final : inflate_was_last(d->inf)) {
         d->bits >>= d->n_bits % 8;
         d->n_bits -= d->n_bits % 8;
         return to_state(d, DEFLATE_ENDED);
@@ -309,12 +404,71 @@ static int step_replay(struct deflate *d, struct clip_error *err)
     return begin_block(d, err);
 }
 
+/* ---- a run whose last block does not end */
+
+static int step_state(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len,
+                      struct clip_error *err);
+
+/* The run may not have what it needs to go on. */
+static bool is_at_limit(const struct deflate *d, const struct portion *portion, size_t cap)
+{
+    if (d->pace != DEFLATE_RUN && d->pace != DEFLATE_ARMED)
+        return false;
+    return (cap && !portion->cap) || (d->decoder->in_len && !portion->in_len);
+}
+
+/* Decodes what was given already, for the state that this leads to. */
+static int go_over(struct deflate *d, uint64_t len, struct clip_error *err)
+{
+    uint8_t nowhere[8192];
+
+    while (len > 0) {
+        size_t n = 0;
+        int r = step_state(d, nowhere, up_to(sizeof(nowhere), len), &n, err);
+
+        settle_history(d);
+        len -= n;
+        if (r < 0)
+            return r;
+        if (len > 0 && r != GO_ON && r != CODEC_MORE_OUT)
+            return fail(d, err, CLIP_EFORMAT, "a block that does not decode twice");
+    }
+    return GO_ON;
+}
+
+static int rewind_run(struct deflate *d, struct clip_error *err)
+{
+    struct deflate_run *run = d->run;
+    struct decoder *decoder = d->decoder;
+    uint64_t len = decoder->out_off - run->from;
+    int r;
+
+    d->no_run_len = d->no_run_len ? 2 * d->no_run_len : NO_RUN_LEN;
+    d->no_run_until = decoder->out_off + d->no_run_len;
+    d->next_in = decoder->in;
+    d->next_len = decoder->in_len;
+    decoder->in = run->kept;
+    decoder->in_len = run->n_kept;
+    decoder->in_off -= run->n_kept;
+    decoder->out_off = run->from;
+    maybe_refill(d);
+    d->n_given = 0;
+    history_reset(&d->history);
+    history_add(&d->history, run->window, run->window_len);
+    r = begin_block(d, err); /* the head is still the first block's */
+    return r < 0 ? r : go_over(d, len, err);
+}
+
 static int step_data(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len,
                      struct clip_error *err)
 {
+    struct portion portion = next_portion(d, d->decoder->in_len, cap);
     size_t n = 0;
-    int r = run_block(d, out, cap, &n);
+    int r;
 
+    if (is_at_limit(d, &portion, cap))
+        return rewind_run(d, err);
+    r = run_block(d, out, portion, &n);
     count_output(d, out, n);
     *out_len += n;
     if (r < 0)
@@ -393,6 +547,7 @@ void deflate_fini(struct deflate *d)
     if (d->exact != d->fast)
         inflate_free(d->exact);
     inflate_free(d->fast);
+    free(d->run);
 }
 
 void deflate_begin(struct deflate *d)

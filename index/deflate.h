@@ -11,6 +11,7 @@
 
 #include "index/block.h"
 #include "index/decoder.h"
+#include "index/deflate_run.h"
 #include "index/history.h"
 #include "index/inflate.h"
 
@@ -21,6 +22,14 @@ enum deflate_state {
     DEFLATE_REPLAY,  /* going on in the middle of it */
     DEFLATE_DATA,    /* its symbols */
     DEFLATE_ENDED
+};
+
+/* How far the inflater goes without being asked. */
+enum deflate_pace {
+    DEFLATE_BY_BLOCK,
+    DEFLATE_RUN,    /* until the run's end comes near */
+    DEFLATE_ARMED,  /* until the block ends that the run's end is in */
+    DEFLATE_THROUGH /* to the end of the stream */
 };
 
 struct deflate {
@@ -44,6 +53,13 @@ struct deflate {
     /* what the inflater gets first: the header and at most 64 bits that came with it */
     uint8_t head[8 + BLOCK_HEADER_MAX];
     unsigned n_head, head_bit, head_lent;
+
+    enum deflate_pace pace;
+    struct deflate_run *run; /* NULL until there is one */
+    uint64_t no_run_until;   /* an offset in the layer */
+    uint64_t no_run_len;     /* 0 before the first that failed */
+    const uint8_t *next_in;  /* what the codec lent, while a run is decoded anew ... */
+    size_t next_len;         /* ... from what it kept */
 
     struct history history;
     const uint8_t *given; /* of this step, not in the history yet */

@@ -64,6 +64,16 @@ int inflate_run(struct inflate *inf, enum inflate_wish wish)
     return inf->ops->run(inf, wish);
 }
 
+bool inflate_arm(struct inflate *inf)
+{
+    return inf->ops->arm(inf);
+}
+
+bool inflate_was_last(const struct inflate *inf)
+{
+    return inf->ops->was_last(inf);
+}
+
 unsigned inflate_unread(const struct inflate *inf)
 {
     return inf->ops->unread(inf);

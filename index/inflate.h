@@ -20,6 +20,10 @@
 
 enum inflate_backend { INFLATE_ZLIB, INFLATE_ISAL };
 
+/* What an inflater may have decoded behind what it gave, and some: ISA-L's own buffer, and what
+ * comes of the 8 bytes it may be lent then. */
+#define INFLATE_AHEAD (80u << 10)
+
 enum inflate_wish {
     INFLATE_ON,       /* do not stop before you must: where the block ends */
     INFLATE_THROUGH,  /* nor there, until the block that is the last by its own header */
@@ -59,6 +63,11 @@ int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_le
                   unsigned n_bits);
 /* enum inflate_stop, or -EBADMSG, -ENOMEM. */
 int inflate_run(struct inflate *inf, enum inflate_wish wish);
+/* THROUGH, from here on, is only to the end of the block that it is in. False: it is in none, so
+ * lend it a few bytes and ask again. */
+bool inflate_arm(struct inflate *inf);
+/* After AT_END of THROUGH: by its own header the block was the stream's last. */
+bool inflate_was_last(const struct inflate *inf);
 /* After AT_SYMBOL and AT_END: how many of the bits that were lent come after that place, at most
  * 64, and which, the first one lowest. */
 unsigned inflate_unread(const struct inflate *inf);
@@ -74,6 +83,8 @@ struct inflate_ops {
     int (*begin)(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
                  unsigned n_bits);
     int (*run)(struct inflate *inf, enum inflate_wish wish);
+    bool (*arm)(struct inflate *inf);
+    bool (*was_last)(const struct inflate *inf);
     unsigned (*unread)(const struct inflate *inf);
     uint64_t (*unread_bits)(const struct inflate *inf);
 };

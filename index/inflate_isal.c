@@ -7,6 +7,8 @@
  * - It decodes ahead into a buffer of its own and gives from there. Whenever that is empty, what
  *   it has used and what it has given belong together: it stands between two symbols. To get
  *   there we lend it a few bytes and then none until it has given all.
+ * - Whether a block is the final one is looked at when it ends: setting bfinal inside of one makes
+ *   it stop there.
  */
 #ifdef CLIP_HAVE_ISAL
 #include "index/inflate.h"
@@ -25,6 +27,7 @@
 
 struct inflate_i {
     struct inflate base;
+    bool armed, was_last; /* was_last: once armed */
     struct inflate_state s;
 };
 
@@ -49,6 +52,7 @@ static int i_begin(struct inflate *base, const uint8_t *window, uint32_t window_
     struct inflate_i *inf = container_of(base, struct inflate_i, base);
 
     isal_inflate_init(&inf->s);
+    inf->armed = false;
     inf->s.read_in = bits;
     inf->s.read_in_length = (int32_t)n_bits;
     if (window_len)
@@ -109,6 +113,26 @@ static int i_run(struct inflate *base, enum inflate_wish wish)
     }
 }
 
+static bool i_arm(struct inflate *base)
+{
+    struct inflate_i *inf = container_of(base, struct inflate_i, base);
+    enum isal_block_state state = inf->s.block_state;
+
+    if (!inf->armed && state != ISAL_BLOCK_NEW_HDR && state != ISAL_BLOCK_HDR) {
+        inf->was_last = inf->s.bfinal;
+        inf->s.bfinal = 1;
+        inf->armed = true;
+    }
+    return inf->armed;
+}
+
+static bool i_was_last(const struct inflate *base)
+{
+    const struct inflate_i *inf = container_of(base, struct inflate_i, base);
+
+    return !inf->armed || inf->was_last;
+}
+
 static unsigned i_unread(const struct inflate *base)
 {
     const struct inflate_i *inf = container_of(base, struct inflate_i, base);
@@ -130,6 +154,8 @@ const struct inflate_ops inflate_isal_ops = {
     .close = i_close,
     .begin = i_begin,
     .run = i_run,
+    .arm = i_arm,
+    .was_last = i_was_last,
     .unread = i_unread,
     .unread_bits = i_unread_bits,
 };

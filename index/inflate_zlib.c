@@ -19,6 +19,7 @@
 struct inflate_z {
     struct inflate base;
     z_stream z;
+    bool armed;
     unsigned back;   /* bits before the unread ones that belong to the symbol we stopped in */
     uint64_t recent; /* the last eight bytes it took, the newest on top */
 };
@@ -46,6 +47,7 @@ static int z_begin(struct inflate *base, const uint8_t *window, uint32_t window_
 {
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
+    inf->armed = false;
     inf->back = 0;
     inf->recent = n_bits ? (uint64_t)bits << (64 - n_bits) : 0;
     inflateReset(&inf->z);
@@ -157,7 +159,24 @@ static int z_run(struct inflate *base, enum inflate_wish wish)
     inf->back = 0;
     if (wish == INFLATE_TO_SYMBOL)
         return run_to_symbol(inf);
-    return run_on(inf, wish == INFLATE_THROUGH ? AT_BLOCK_END | IN_LAST_BLOCK : AT_BLOCK_END);
+    if (wish == INFLATE_THROUGH && !inf->armed)
+        return run_on(inf, AT_BLOCK_END | IN_LAST_BLOCK);
+    return run_on(inf, AT_BLOCK_END);
+}
+
+static bool z_arm(struct inflate *base)
+{
+    struct inflate_z *inf = container_of(base, struct inflate_z, base);
+
+    inf->armed = true;
+    return true;
+}
+
+static bool z_was_last(const struct inflate *base)
+{
+    const struct inflate_z *inf = container_of(base, struct inflate_z, base);
+
+    return inf->z.data_type & IN_LAST_BLOCK;
 }
 
 static unsigned z_unread(const struct inflate *base)
@@ -181,6 +200,8 @@ const struct inflate_ops inflate_zlib_ops = {
     .close = z_close,
     .begin = z_begin,
     .run = z_run,
+    .arm = z_arm,
+    .was_last = z_was_last,
     .unread = z_unread,
     .unread_bits = z_unread_bits,
 };

@@ -2,7 +2,7 @@
 /*
  * Bytes as a gzip blob: our decoder by both inflaters, and zlib's own. All give the same bytes, or
  * all refuse; ours tell the same checkpoints, and each goes on at the other's. The first byte says
- * how the rest is cut.
+ * how the rest is cut, and whether spans are long enough for runs of blocks.
  */
 #include "index/decoder.h"
 #include "index/gunzip.h"
@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #define SPAN      4096u
+#define LONG_SPAN (240u << 10)
 #define OUT_MAX   (1u << 20)
 #define MARKS_MAX 64u
 
@@ -78,13 +79,13 @@ static int run(struct decoder *decoder, struct result *to, size_t cap)
 }
 
 static void decode(enum inflate_backend backend, const uint8_t *in, size_t len, size_t cut,
-                   struct result *to)
+                   uint64_t span, struct result *to)
 {
     struct decoder *decoder;
     int r = CODEC_MORE_IN;
 
     check(gunzip_new(backend, &decoder) == 0);
-    decoder->span_size = SPAN;
+    decoder->span_size = span;
     for (size_t off = 0; off < len && r == CODEC_MORE_IN && !to->full; off += cut) {
         decoder_feed(decoder, in + off, len - off < cut ? len - off : cut);
         r = run(decoder, to, 1 + 37 * cut);
@@ -157,10 +158,10 @@ static void assert_resumes(enum inflate_backend backend, const struct result *fr
     free(out);
 }
 
-static void check_blob(const uint8_t *in, size_t len, size_t cut, struct result r[3])
+static void check_blob(const uint8_t *in, size_t len, size_t cut, uint64_t span, struct result r[3])
 {
-    decode(INFLATE_ZLIB, in, len, len + 1, &r[0]);
-    decode(INFLATE_ISAL, in, len, cut, &r[1]);
+    decode(INFLATE_ZLIB, in, len, len + 1, span, &r[0]);
+    decode(INFLATE_ISAL, in, len, cut, span, &r[1]);
     decode_by_zlib(in, len, &r[2]);
     assert_same(&r[0], &r[1]);
     assert_same(&r[0], &r[2]);
@@ -186,6 +187,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         results[i].len = results[i].n_marks = 0;
         results[i].good = results[i].full = false;
     }
-    check_blob(data + 1, size - 1, 1 + data[0], results);
+    check_blob(data + 1, size - 1, 1 + data[0], data[0] & 1 ? LONG_SPAN : SPAN, results);
     return 0;
 }

@@ -20,12 +20,14 @@
 static struct fixture {
     struct bytes plain;
     struct decoded first, other; /* what came of a blob, in two ways */
+    uint64_t span;
 } f;
 
 static void set_up(void)
 {
     memset(&f, 0, sizeof(f));
     f.plain = packed_plain(LEN, 17);
+    f.span = SPAN;
 }
 
 static void tear_down(void)
@@ -54,7 +56,7 @@ static void decode_by(enum inflate_backend backend, struct bytes blob, enum drip
                       size_t cap, struct decoded *out)
 {
     decoded_free(out);
-    decode(open_decoder(backend, SPAN), blob, how, cap, out);
+    decode(open_decoder(backend, f.span), blob, how, cap, out);
 }
 
 /* Decodes span i alone, from a copy of just the bytes that it takes. */
@@ -78,7 +80,7 @@ static void assert_resumes(enum inflate_backend backend, struct bytes blob, unsi
 static void assert_spans_are_bounded(void)
 {
     for (unsigned i = 0; i < f.first.n_marks; i++)
-        cr_assert_lt(decoded_span_end(&f.first, i) - f.first.marks[i].out_off, 2 * SPAN);
+        cr_assert_lt(decoded_span_end(&f.first, i) - f.first.marks[i].out_off, 2 * f.span);
 }
 
 /* By both inflaters, however the bytes are cut: the same bytes and the same checkpoints, at each of
@@ -340,6 +342,135 @@ Test(gunzip, finds_a_checkpoint_in_every_span_of_any_size)
             assert_resumes(i % 2 ? INFLATE_ISAL : INFLATE_ZLIB, blob, i);
     }
     bytes_free(&blob);
+}
+
+/* ---- runs: spans that are long enough for the inflater to go through blocks by itself */
+
+#define RUN_SPAN (256u << 10)
+
+static void make_long(size_t len)
+{
+    bytes_free(&f.plain);
+    f.plain = packed_plain(len, 18);
+    f.span = RUN_SPAN;
+}
+
+/* A block ended: is it where the span after mark m - 1 is full? Returns m, or the next. */
+static unsigned check_end(unsigned m, uint64_t in_bit, uint64_t out_off)
+{
+    const struct checkpoint *marks = f.first.marks;
+
+    for (; m < f.first.n_marks && marks[m].flags & CHECKPOINT_MIDBLOCK && marks[m].in_bit < in_bit;
+         m++)
+        cr_assert_geq(marks[m].out_off - marks[m - 1].out_off, f.span);
+    if (out_off - marks[m - 1].out_off < f.span && (in_bit - marks[m - 1].in_bit) / 16 < f.span)
+        return m;
+    cr_assert_lt(m, f.first.n_marks, "none at bit %lu", (unsigned long)in_bit);
+    cr_assert_eq(marks[m].in_bit, in_bit, "mark %u", m);
+    cr_assert_eq(marks[m].out_off, out_off, "mark %u", m);
+    return m + 1;
+}
+
+/* Of the one member of a blob with a plain header: checkpoints are at the first block that ends
+ * behind a full span, as zlib says where blocks end. */
+static void assert_marks_are_first_ends(struct bytes blob)
+{
+    z_stream z = {.next_in = blob.at + 10, .avail_in = (uInt)blob.len - 10};
+    static uint8_t out[1 << 16];
+    unsigned m = 1;
+    int r;
+
+    cr_assert_eq(inflateInit2(&z, -15), Z_OK);
+    do {
+        z.next_out = out;
+        z.avail_out = sizeof(out);
+        r = inflate(&z, Z_BLOCK);
+        if (r == Z_OK && (z.data_type & 192) == 128)
+            m = check_end(m, (z.total_in + 10) * 8 - (z.data_type & 7), z.total_out);
+    } while (r == Z_OK);
+    cr_assert_eq(r, Z_STREAM_END);
+    inflateEnd(&z);
+    while (m < f.first.n_marks && f.first.marks[m].flags & CHECKPOINT_MIDBLOCK)
+        m++;
+    cr_assert_eq(m, f.first.n_marks);
+}
+
+static void assert_runs_decode(struct bytes blob, const void *plain, size_t len)
+{
+    struct bytes copy = {NULL, 0};
+
+    bytes_add(&copy, blob.at, blob.len);
+    assert_decodes_to(blob, plain, len);
+    assert_marks_are_first_ends(copy);
+    bytes_free(&copy);
+}
+
+Test(gunzip, goes_through_blocks_until_a_span_may_be_full)
+{
+    make_long(4 * RUN_SPAN);
+    for (int mem_level = 1; mem_level <= 9; mem_level += 4)
+        assert_runs_decode(packed_gzip(f.plain.at, f.plain.len,
+                                       (struct gzip_how){.level = 6, .mem_level = mem_level}),
+                           f.plain.at, f.plain.len);
+}
+
+Test(gunzip, goes_through_stored_blocks_and_fixed_ones)
+{
+    make_long(3 * RUN_SPAN);
+    assert_runs_decode(packed_gzip(f.plain.at, f.plain.len, (struct gzip_how){.level = 0}),
+                       f.plain.at, f.plain.len);
+    assert_runs_decode(
+        packed_gzip(f.plain.at, f.plain.len, (struct gzip_how){.level = 1, .strategy = Z_FIXED}),
+        f.plain.at, f.plain.len);
+    assert_runs_decode(
+        packed_gzip(f.plain.at, f.plain.len,
+                    (struct gzip_how){.level = 6, .flush = Z_SYNC_FLUSH, .flush_every = 5000}),
+        f.plain.at, f.plain.len);
+}
+
+/* One that is not the last, of at most 65,535 bytes. */
+static void add_stored_block(struct bytes *deflated, const uint8_t *plain, size_t len)
+{
+    struct bytes block = packed_deflate(plain, len, (struct gzip_how){.level = 0});
+
+    block.at[0] &= 0xfe;
+    bytes_join(deflated, block);
+}
+
+Test(gunzip, decodes_a_run_anew_whose_last_block_does_not_end)
+{
+    const size_t stored = 60000;
+
+    for (unsigned n = 0; n < 3; n++) {
+        struct bytes deflated = {NULL, 0};
+
+        make_long(4 * RUN_SPAN);
+        for (unsigned i = 0; i < n; i++)
+            add_stored_block(&deflated, f.plain.at + i * stored, stored);
+        bytes_join(&deflated,
+                   packed_fixed_block(f.plain.at + n * stored, f.plain.len - n * stored));
+        assert_runs_decode(packed_member(0, deflated, f.plain.at, f.plain.len), f.plain.at,
+                           f.plain.len);
+        cr_assert(has_midblock());
+    }
+}
+
+Test(gunzip, goes_through_empty_blocks_and_finds_no_place_to_stop)
+{
+    /* four fixed ones, each of ten bits: 010 0000000 */
+    static const uint8_t fixed[] = {0x02, 0x08, 0x20, 0x80, 0x00}, stored[] = {0, 0, 0, 0xff, 0xff};
+    const size_t last = 1000;
+
+    make_long(RUN_SPAN);
+    for (unsigned i = 0; i < 2; i++) {
+        struct bytes deflated = {NULL, 0};
+
+        for (size_t n = 0; n < 3 * RUN_SPAN; n += sizeof(fixed))
+            bytes_add(&deflated, i ? fixed : stored, sizeof(fixed));
+        bytes_join(&deflated, packed_fixed_block(f.plain.at, last));
+        assert_runs_decode(packed_member(0, deflated, f.plain.at, last), f.plain.at, last);
+        cr_assert_gt(f.first.n_marks, 1);
+    }
 }
 
 /* ---- after the end */
