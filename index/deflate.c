@@ -26,8 +26,10 @@
 /* What a state says besides enum codec_event and errors: ask the next one. */
 #define GO_ON 100
 
-#define ARM_STEP   8u            /* bytes lent at a time while the inflater is in no block */
-#define NO_RUN_LEN (16ull << 20) /* after a run that failed; twice as much after the next */
+#define ARM_STEP 8u /* bytes lent at a time while the inflater is in no block */
+/* Without runs after one that failed, and twice as much after the next. What was kept of the one is
+ * used up long before. */
+#define NO_RUN_LEN (16ull << 20)
 
 uint64_t deflate_bit_off(const struct deflate *d)
 {
@@ -421,19 +423,18 @@ static bool is_at_limit(const struct deflate *d, const struct portion *portion, 
 static int go_over(struct deflate *d, uint64_t len, struct clip_error *err)
 {
     uint8_t nowhere[8192];
+    int r = GO_ON;
 
-    while (len > 0) {
+    while (len > 0 && (r == GO_ON || r == CODEC_MORE_OUT)) {
         size_t n = 0;
-        int r = step_state(d, nowhere, up_to(sizeof(nowhere), len), &n, err);
 
+        r = step_state(d, nowhere, up_to(sizeof(nowhere), len), &n, err);
         settle_history(d);
         len -= n;
-        if (r < 0)
-            return r;
-        if (len > 0 && r != GO_ON && r != CODEC_MORE_OUT)
-            return fail(d, err, CLIP_EFORMAT, "a block that does not decode twice");
     }
-    return GO_ON;
+    if (len > 0 && r >= 0)
+        return fail(d, err, CLIP_EFORMAT, "a block that does not decode twice");
+    return r == CODEC_MORE_OUT ? GO_ON : r;
 }
 
 static int rewind_run(struct deflate *d, struct clip_error *err)
