@@ -100,9 +100,6 @@ static int judge_whole(struct answer *self, const struct fetch *fetch, struct cl
     }
     self->skip = self->off + self->got;
     self->ends_itself = self->ends_itself && self->off + self->len == self->size;
-    if (self->skip > self->skip_max)
-        return say(self, -ENOTSUP, ANSWER_REFUSED, "it cannot give a part of a blob (no Range)",
-                   err);
     if (self->ranged && !self->endpoint->ignores_range) {
         self->endpoint->ignores_range = true;
         log_warn(self->engine, "registry %s: it ignores ranges; reading takes whole blobs",

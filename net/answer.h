@@ -22,7 +22,6 @@ struct answer {
     uint64_t off, len; /* the bytes that are wanted, */
     uint64_t got;      /* of which so many came before, */
     uint64_t size;     /* of the whole, unless it is open-ended */
-    uint64_t skip_max; /* bytes thrown away at most where an endpoint ignores Range */
     bool ranged;       /* a part was asked for */
     /* read-only */
     bool is_real;     /* a registry's; what TLS says to who speaks http is not */

@@ -201,7 +201,6 @@ static void set_next(const struct resolve *self, struct transfer_options *option
     print_path(is_config ? "blobs" : "manifests", &resolver->next.digest, path);
     options->accept = is_config ? NULL : ACCEPT;
     options->len = options->size = resolver->next.size;
-    options->skip_max = UINT64_MAX;
 }
 
 /* The text that is wanted next, from its beginning. */
@@ -333,7 +332,6 @@ static int open_stream(struct registry_stream *self, struct source *source, stru
         .path = print_path("blobs", &stream->blob->digest, path),
         .len = stream->blob->size,
         .size = stream->blob->size,
-        .skip_max = UINT64_MAX,
         .attempt = stream->attempt,
         .lane = stream->lane,
         .on_slab = on_stream_slab,
@@ -449,7 +447,6 @@ static int open_range(struct registry_range *self, struct clip_error *err)
         .off = req->off,
         .len = req->len,
         .size = req->blob->size,
-        .skip_max = UINT64_MAX,
         .attempt = req->attempt,
         .lane = req->lane,
         .on_slab = on_range_slab,

@@ -6,7 +6,7 @@
  * Possible failure modes are:
  * - a connection that breaks, a body that is cut, a server that is busy: try_again() moves on to
  *   the next endpoint, after the wait that net/retry wants, and asks for the rest by Range.
- * - an endpoint that ignores Range: what was there already is thrown away, up to skip_max.
+ * - an endpoint that ignores Range: what was there already is thrown away.
  * - one that answers with another range than was asked for: it is asked for the whole from now on.
  * - one that refuses or does not have it: the others are asked; it is not asked again. When none
  *   is left, what the last in the list said is the error.
@@ -436,7 +436,6 @@ static void start(struct transfer *self)
                                    .len = self->options.len,
                                    .got = self->got,
                                    .size = self->options.size,
-                                   .skip_max = self->options.skip_max,
                                    .verdict = ANSWER_AGAIN};
     self->new_bytes = self->asked_ms = 0;
     self->n_tries++;

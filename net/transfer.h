@@ -31,7 +31,6 @@ struct transfer_options {
     bool open_ended;    /* the length is not known: up to `len` bytes, from 0 */
     uint64_t off, len;  /* the bytes that are wanted */
     uint64_t size;      /* of the whole, unless it is open-ended */
-    uint64_t skip_max;  /* bytes thrown away at most where an endpoint ignores Range */
     unsigned attempt;   /* above 0: begin with other endpoints, past all caches */
     enum work_lane lane;
     transfer_slab_cb on_slab;
