@@ -37,7 +37,13 @@ whole() {
     is "$(sha256sum <"$1/var/noise" | cut -d' ' -f1)" "$(cat "$1/var/noise.sha256")"
 }
 
+# The scheduling policies of a process's threads, each once: "0" is its loop's, "3" its pool's.
+policies_of() {
+    awk '{ print $41 }' "/proc/$1/task/"[0-9]*/stat | sort -u | paste -sd' '
+}
+
 start_daemon || exit 1
+check "threads of the pool do not take the loop's core" is "$(policies_of "$daemon")" "0 3"
 
 # ---- one container
 check "clip mount prints the root" is "$("$clip" mount --cid a programs.clip)" "$(root_of a)"
