@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A deflate stream, block by block, with checkpoints: what a gzip member holds.
+ * A deflate stream, by blocks and runs of blocks, with checkpoints: what a gzip member holds.
  *
  * Embedded in a codec; it takes the input of the codec's decoder, counts its offsets, and tells
  * its checkpoints. Bytes after the stream that an inflater had read already come first when the

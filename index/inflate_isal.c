@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ISA-L's state is open, and that is what we need of it:
- * - It stops where the final block ends, which every block is to it, and read_in holds the bits
- *   that it has loaded and not used, up to eight bytes. A stream that begins inside a byte starts
- *   with bits in there.
+ * - It stops where the final block ends, which a block that it gets alone is to it, and read_in
+ *   holds the bits that it has loaded and not used, up to eight bytes. A stream that begins inside
+ *   a byte starts with bits in there.
  * - It decodes ahead into a buffer of its own and gives from there. Whenever that is empty, what
  *   it has used and what it has given belong together: it stands between two symbols. To get
  *   there we lend it a few bytes and then none until it has given all.
