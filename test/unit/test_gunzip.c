@@ -12,9 +12,11 @@
 
 #define SPAN (64u << 10)
 #ifdef __SANITIZE_ADDRESS__
-#define LEN (5 * SPAN) /* its memmove, which ISA-L lives by, takes a byte at a time */
+#define LEN  (5 * SPAN) /* its memmove, which ISA-L lives by, takes a byte at a time */
+#define MANY false
 #else
-#define LEN (11 * SPAN)
+#define LEN  (11 * SPAN)
+#define MANY true
 #endif
 
 static struct fixture {
@@ -441,7 +443,7 @@ Test(gunzip, decodes_a_run_anew_whose_last_block_does_not_end)
 {
     const size_t stored = 60000;
 
-    for (unsigned n = 0; n < 3; n++) {
+    for (unsigned n = MANY ? 0 : 2; n < 3; n++) {
         struct bytes deflated = {NULL, 0};
 
         make_long(4 * RUN_SPAN);
@@ -455,6 +457,7 @@ Test(gunzip, decodes_a_run_anew_whose_last_block_does_not_end)
     }
 }
 
+/* So many blocks that one decoding by each inflater has to do. */
 Test(gunzip, goes_through_empty_blocks_and_finds_no_place_to_stop)
 {
     /* four fixed ones, each of ten bits: 010 0000000 */
@@ -462,14 +465,21 @@ Test(gunzip, goes_through_empty_blocks_and_finds_no_place_to_stop)
     const size_t last = 1000;
 
     make_long(RUN_SPAN);
-    for (unsigned i = 0; i < 2; i++) {
-        struct bytes deflated = {NULL, 0};
+    for (unsigned i = 0; i < (MANY ? 2 : 1); i++) {
+        struct bytes deflated = {NULL, 0}, blob;
 
-        for (size_t n = 0; n < 3 * RUN_SPAN; n += sizeof(fixed))
+        for (size_t n = 0; n < 2 * RUN_SPAN + 40000; n += sizeof(fixed))
             bytes_add(&deflated, i ? fixed : stored, sizeof(fixed));
         bytes_join(&deflated, packed_fixed_block(f.plain.at, last));
-        assert_runs_decode(packed_member(0, deflated, f.plain.at, last), f.plain.at, last);
+        blob = packed_member(0, deflated, f.plain.at, last);
+        decode_by(INFLATE_ISAL, blob, DRIP_WHOLE, 4096, &f.first);
+        decode_by(INFLATE_ZLIB, blob, DRIP_RANDOM, 4096, &f.other);
+        cr_assert(decoded_is(&f.first, f.plain.at, last), "%s", f.first.err.message);
+        cr_assert(decoded_has_same_marks(&f.first, &f.other));
         cr_assert_gt(f.first.n_marks, 1);
+        assert_marks_are_first_ends(blob);
+        assert_resumes(backends[i], blob, f.first.n_marks - 1);
+        bytes_free(&blob);
     }
 }
 
