@@ -27,17 +27,11 @@ struct reduction {
     uint8_t used[CODEC_WINDOW_MAX];
 };
 
-/* Row by row, so that the compiler takes many bytes at a time. */
 static void make_windows(struct reduction *red)
 {
-    for (uint32_t high = 0; high < CODEC_WINDOW_MAX; high += 256) {
-        uint8_t *first = red->first + high, *second = red->second + high;
-        uint8_t apart = (uint8_t)(1 + (high >> 8));
-
-        for (uint32_t low = 0; low < 256; low++) {
-            first[low] = (uint8_t)low;
-            second[low] = (uint8_t)((uint8_t)low + apart);
-        }
+    for (uint32_t i = 0; i < CODEC_WINDOW_MAX; i++) {
+        red->first[i] = (uint8_t)i;
+        red->second[i] = (uint8_t)(i + 1 + (i >> 8));
     }
 }
 
@@ -51,34 +45,14 @@ static int decode_with(const struct checkpoint *at, const uint8_t *window, uint3
     return zran_decode(CODEC_GZIP, &made_up, in, in_len, out, out_len, NULL);
 }
 
-static uint64_t eight_at(const uint8_t *bytes)
-{
-    uint64_t eight;
-
-    memcpy(&eight, bytes, sizeof(eight));
-    return eight;
-}
-
-static void mark_byte(struct reduction *red, size_t i)
-{
-    uint8_t apart = (uint8_t)(red->out_second[i] - red->out_first[i]);
-
-    if (apart)
-        red->used[((apart - 1u) & 127) << 8 | red->out_first[i]] = 0xff;
-}
-
 static void mark_used(struct reduction *red, size_t out_len)
 {
-    size_t i = 0;
+    for (size_t i = 0; i < out_len; i++) {
+        uint8_t apart = (uint8_t)(red->out_second[i] - red->out_first[i]);
 
-    for (; i + 8 <= out_len; i += 8) {
-        if (eight_at(red->out_first + i) == eight_at(red->out_second + i))
-            continue; /* most are from the stream */
-        for (size_t k = i; k < i + 8; k++)
-            mark_byte(red, k);
+        if (apart)
+            red->used[((apart - 1u) & 127) << 8 | red->out_first[i]] = 0xff;
     }
-    for (; i < out_len; i++)
-        mark_byte(red, i);
 }
 
 /* Zeros where nothing is used, and none of that in front. */
@@ -86,8 +60,6 @@ static uint32_t keep_used(const struct reduction *red, uint8_t *window, uint32_t
 {
     uint32_t front = 0;
 
-    while (front + 8 <= window_len && !eight_at(red->used + front))
-        front += 8;
     while (front < window_len && !red->used[front])
         front++;
     for (uint32_t i = front; i < window_len; i++)
