@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The signals are handles that do not keep the loop alive. The first Ctrl-C asks the command to
- * stop and gives the signal its usual meaning back, so that a second one ends it; unless the
- * command asks to be told of that one, too. */
+/* uv's pool and glibc's heap are set up before there is an engine. The signals are handles that do
+ * not keep the loop alive. The first Ctrl-C asks the command to stop and gives the signal its usual
+ * meaning back, so that a second one ends it; unless the command asks to be told of that one,
+ * too. */
 #include "host.h"
 
 #include "say.h"
@@ -38,12 +39,6 @@ static void nothing_run(uv_work_t *req)
     (void)req;
 }
 
-static void nothing_done(uv_work_t *req, int status)
-{
-    (void)req;
-    (void)status;
-}
-
 /* A thread of the pool that is woken does not take the core from the loop that woke it: it would
  * keep it for a whole job, with everybody else's requests behind it. Threads take this over from
  * who starts them, and uv starts all of its threads with the first request. */
@@ -55,7 +50,7 @@ static void start_pool(struct host *host)
     size_pool();
     if (is_usual)
         sched_setscheduler(0, SCHED_BATCH, &none);
-    uv_queue_work(&host->loop, &host->first, nothing_run, nothing_done);
+    uv_queue_work(&host->loop, &host->first, nothing_run, NULL);
     if (is_usual)
         sched_setscheduler(0, SCHED_OTHER, &none);
 }

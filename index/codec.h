@@ -67,6 +67,9 @@ struct decoder;
 int codec_detect(const void *head, size_t len, enum codec *out);
 const char *codec_name(enum codec codec); /* "tar", "gzip", "zstd" */
 
+/* The span size of who wants no checkpoints, or none but the first. */
+#define DECODER_ENDLESS (UINT64_MAX / 2)
+
 int decoder_new(enum codec codec, uint64_t span_size, struct decoder **out);
 void decoder_free(struct decoder *decoder);
 

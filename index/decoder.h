@@ -24,9 +24,6 @@ struct decoder {
     struct checkpoint at;
 };
 
-/* The span size of who wants no checkpoints, or none but the first. */
-#define DECODER_ENDLESS (UINT64_MAX / 2)
-
 /* Is it time for a checkpoint, with bit in_bit of the blob the next? Yes before the first byte,
  * then span_size after the last one; also when that much input gave nothing: a span is to be
  * fetched. */

@@ -121,19 +121,12 @@ static uint64_t go_exact(const struct deflate *d)
     return late < early ? late : early;
 }
 
-/* NULL: no memory, and no need. */
-static struct deflate_run *open_run(struct deflate *d)
-{
-    if (!d->run)
-        d->run = malloc(sizeof(*d->run));
-    return d->run;
-}
-
-/* A block begins. A run of it and what follows is begun here. */
-static enum deflate_pace find_pace(struct deflate *d, const uint8_t *window, uint32_t window_len)
+/* A run of the block that begins and of what follows. False: there is no room for one that is worth
+ * it, or no memory, which is no need either. */
+static bool begin_run(struct deflate *d, const uint8_t *window, uint32_t window_len)
 {
     const struct decoder *decoder = d->decoder;
-    struct deflate_run_at at = {
+    const struct deflate_run_at at = {
         .out_off = decoder->out_off,
         .span_len = span_len(d),
         .in_len = decoder->in_off - decoder->at.in_bit / 8,
@@ -141,13 +134,24 @@ static enum deflate_pace find_pace(struct deflate *d, const uint8_t *window, uin
         .give_up = go_exact(d),
     };
 
-    if (decoder->span_size >= DECODER_ENDLESS)
-        return DEFLATE_THROUGH;
-    if (!decoder->marked || decoder->out_off < d->no_run_until || !deflate_run_fits(&at) ||
-        !open_run(d))
-        return DEFLATE_BY_BLOCK;
+    if (!decoder->marked || decoder->out_off < d->no_run_until || !deflate_run_fits(&at))
+        return false;
+    if (!d->run)
+        d->run = malloc(sizeof(*d->run));
+    if (!d->run)
+        return false;
     deflate_run_begin(d->run, &at, window, window_len);
-    return DEFLATE_RUN;
+    return true;
+}
+
+static void set_pace(struct deflate *d, const uint8_t *window, uint32_t window_len)
+{
+    if (d->decoder->span_size >= DECODER_ENDLESS)
+        d->pace = DEFLATE_THROUGH;
+    else if (begin_run(d, window, window_len))
+        d->pace = DEFLATE_RUN;
+    else
+        d->pace = DEFLATE_BY_BLOCK;
 }
 
 static int begin_block(struct deflate *d, struct clip_error *err)
@@ -157,7 +161,7 @@ static int begin_block(struct deflate *d, struct clip_error *err)
     unsigned n_bits = (8 - d->head_bit) % 8;
     int r;
 
-    d->pace = find_pace(d, window, window_len);
+    set_pace(d, window, window_len);
     if (d->pace == DEFLATE_BY_BLOCK)
         d->head[0] |= (uint8_t)(1u << d->head_bit); /* "final", for the inflater */
     r = inflate_begin(d->inf, window, window_len, n_bits ? d->head[0] >> d->head_bit : 0, n_bits);
@@ -261,17 +265,13 @@ static struct portion portion_by_block(const struct deflate *d, size_t in_len, s
 static struct portion portion_of_run(struct deflate *d, size_t in_len, size_t cap)
 {
     const struct deflate_run *run = d->run;
-    bool is_near = !left_to(d, run->until) || run->n_kept >= run->kept_until;
     uint64_t out_max = run->until, in_max = run->kept_until;
 
-    if (d->pace == DEFLATE_RUN && is_near && inflate_arm(d->inf))
-        d->pace = DEFLATE_ARMED;
-    if (d->pace == DEFLATE_ARMED) {
-        out_max = run->give_up;
-        in_max = run->kept_max;
-    } else if (is_near) {
-        out_max = run->tell_by;
-        in_max = up_to(run->n_kept + ARM_STEP, run->kept_max);
+    if (!left_to(d, run->until) || run->n_kept >= run->kept_until) {
+        bool armed = inflate_arm(d->inf);
+
+        out_max = armed ? run->give_up : run->tell_by;
+        in_max = armed ? run->kept_max : up_to(run->n_kept + ARM_STEP, run->kept_max);
     }
     return (struct portion){up_to(in_len, in_max - run->n_kept), up_to(cap, left_to(d, out_max)),
                             INFLATE_THROUGH};
@@ -289,7 +289,7 @@ static struct portion next_portion(struct deflate *d, size_t in_len, size_t cap)
 /* The inflater took them from the input. */
 static void use_input(struct deflate *d, size_t len)
 {
-    if (d->pace == DEFLATE_RUN || d->pace == DEFLATE_ARMED)
+    if (d->pace == DEFLATE_RUN)
         deflate_run_keep(d->run, d->decoder->in, len);
     decoder_use(d->decoder, len);
     maybe_refill(d);
@@ -414,9 +414,8 @@ static int step_state(struct deflate *d, uint8_t *out, size_t cap, size_t *out_l
 /* The run may not have what it needs to go on. */
 static bool is_at_limit(const struct deflate *d, const struct portion *portion, size_t cap)
 {
-    if (d->pace != DEFLATE_RUN && d->pace != DEFLATE_ARMED)
-        return false;
-    return (cap && !portion->cap) || (d->decoder->in_len && !portion->in_len);
+    return d->pace == DEFLATE_RUN &&
+           ((cap && !portion->cap) || (d->decoder->in_len && !portion->in_len));
 }
 
 /* Decodes what was given already, for the state that this leads to. */

@@ -27,8 +27,7 @@ enum deflate_state {
 /* How far the inflater goes without being asked. */
 enum deflate_pace {
     DEFLATE_BY_BLOCK,
-    DEFLATE_RUN,    /* until the run's end comes near */
-    DEFLATE_ARMED,  /* until the block ends that the run's end is in */
+    DEFLATE_RUN,    /* until the block ends that the run's end is in */
     DEFLATE_THROUGH /* to the end of the stream */
 };
 

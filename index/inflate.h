@@ -64,7 +64,7 @@ int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_le
 /* enum inflate_stop, or -EBADMSG, -ENOMEM. */
 int inflate_run(struct inflate *inf, enum inflate_wish wish);
 /* THROUGH, from here on, is only to the end of the block that it is in. False: it is in none, so
- * lend it a few bytes and ask again. */
+ * lend it a few bytes and ask again. Once true, always. */
 bool inflate_arm(struct inflate *inf);
 /* After AT_END of THROUGH: by its own header the block was the stream's last. */
 bool inflate_was_last(const struct inflate *inf);

@@ -12,6 +12,7 @@
  */
 #include "engine/work.h"
 #include "index/build_layer.h"
+#include "index/codec.h"
 #include "index/image.h"
 #include "index/span.h"
 #include "index/tree.h"
@@ -152,7 +153,7 @@ static void start_layer(struct clip_verify *v)
         .source = v->source,
         .blob = &v->blob,
         .diff_id = &v->diff_id,
-        .span_size = UINT64_MAX, /* no checkpoints: they are not compared */
+        .span_size = DECODER_ENDLESS, /* checkpoints are not compared */
         .on_progress = on_layer_progress,
         .on_end = on_layer_end,
         .owner = v,

@@ -16,7 +16,7 @@ static int open_at(enum codec codec, enum inflate_backend backend, const struct 
 
     if (codec == CODEC_GZIP)
         return gunzip_resume(backend, at, out);
-    r = decoder_new(codec, UINT64_MAX, out);
+    r = decoder_new(codec, DECODER_ENDLESS, out);
     if (r == 0)
         (*out)->in_off = at->in_bit / 8;
     return r;
