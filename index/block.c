@@ -6,15 +6,13 @@
  * have to agree on what a layer is. */
 #include "index/block.h"
 
+#include "index/huffman.h"
+
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
-#define N_LENGTH_CODES  19u
-#define MAX_LENGTH_BITS 7u
-#define MAX_CODE_BITS   15u
-#define MAX_LITERALS    286u /* and lengths */
-#define MAX_DISTANCES   30u
-#define END_OF_BLOCK    256u
+#define END_OF_BLOCK 256u
 
 /* The bits of a header, lowest first; past the end they are 0, and `pos` tells. */
 struct bits {
@@ -29,6 +27,10 @@ static unsigned peek(const struct bits *in, unsigned n)
     size_t len = in->n_bits / 8, at = in->pos / 8;
     uint32_t word = 0;
 
+    if (at + sizeof(word) <= len) {
+        memcpy(&word, in->bytes + at, sizeof(word));
+        return (le32toh(word) >> (in->pos % 8)) & ((1u << n) - 1);
+    }
     for (size_t i = 0; i < 3 && at + i < len; i++)
         word |= (uint32_t)in->bytes[at + i] << (8 * i);
     return (word >> (in->pos % 8)) & ((1u << n) - 1);
@@ -47,59 +49,40 @@ static bool is_cut(const struct bits *in)
     return in->pos > in->n_bits;
 }
 
-/* By the next MAX_LENGTH_BITS bits: which symbol, and how many of them are its code (0: none). */
-struct length_code {
-    uint8_t symbol[1 << MAX_LENGTH_BITS];
-    uint8_t n_bits[1 << MAX_LENGTH_BITS];
+/* What there is of a code. */
+struct code_sum {
+    unsigned n_codes, max;
+    uint32_t sum; /* how much they take of all that HUFFMAN_CODE_MAX bits can be */
 };
 
-static unsigned reversed(unsigned code, unsigned n_bits)
+static struct code_sum sum_up(const uint8_t *lengths, unsigned n)
 {
-    unsigned r = 0;
+    struct code_sum code = {0};
 
-    for (unsigned i = 0; i < n_bits; i++)
-        r |= ((code >> i) & 1) << (n_bits - 1 - i);
-    return r;
+    for (unsigned i = 0; i < n; i++) {
+        if (!lengths[i])
+            continue;
+        code.n_codes++;
+        code.max = lengths[i] > code.max ? lengths[i] : code.max;
+        code.sum += 1u << (HUFFMAN_CODE_MAX - lengths[i]);
+    }
+    return code;
 }
 
-static int make_code(const uint8_t lengths[N_LENGTH_CODES], struct length_code *out)
+static bool is_full(const struct code_sum *code)
 {
-    unsigned code = 0;
-
-    memset(out, 0, sizeof(*out));
-    for (unsigned n = 1; n <= MAX_LENGTH_BITS; n++, code <<= 1) {
-        for (unsigned symbol = 0; symbol < N_LENGTH_CODES; symbol++) {
-            if (lengths[symbol] != n)
-                continue;
-            if (code >> n)
-                return -EBADMSG; /* more codes than bits can tell apart */
-            for (unsigned i = reversed(code, n); i < 1u << MAX_LENGTH_BITS; i += 1u << n) {
-                out->symbol[i] = (uint8_t)symbol;
-                out->n_bits[i] = (uint8_t)n;
-            }
-            code++;
-        }
-    }
-    return code >> (MAX_LENGTH_BITS + 1) ? 0 : -EBADMSG;
+    return code->sum == 1u << HUFFMAN_CODE_MAX;
 }
 
 /* A code has to use all its bits; or be a single one of one bit, or none where there may be none.
  */
 static bool is_code(const uint8_t *lengths, unsigned n, bool may_be_none)
 {
-    unsigned n_codes = 0, max = 0;
-    uint32_t sum = 0;
+    struct code_sum code = sum_up(lengths, n);
 
-    for (unsigned i = 0; i < n; i++) {
-        if (!lengths[i])
-            continue;
-        n_codes++;
-        max = lengths[i] > max ? lengths[i] : max;
-        sum += 1u << (MAX_CODE_BITS - lengths[i]);
-    }
-    if (n_codes == 0)
+    if (code.n_codes == 0)
         return may_be_none;
-    return sum == 1u << MAX_CODE_BITS || (n_codes == 1 && max == 1);
+    return is_full(&code) || (code.n_codes == 1 && code.max == 1);
 }
 
 static unsigned repeat_len(struct bits *in, unsigned symbol)
@@ -110,24 +93,20 @@ static unsigned repeat_len(struct bits *in, unsigned symbol)
 }
 
 /* Reads the n code lengths of the two codes. */
-static int read_lengths(struct bits *in, const struct length_code *code, unsigned n,
-                        uint8_t *lengths)
+static int read_lengths(struct bits *in, const uint32_t *table, unsigned n, uint8_t *lengths)
 {
     for (unsigned i = 0; i < n && !is_cut(in);) {
-        unsigned next = peek(in, MAX_LENGTH_BITS), symbol = code->symbol[next], len;
+        uint32_t entry = table[peek(in, HUFFMAN_LENGTH_ROOT)];
+        unsigned symbol = huffman_value(entry), len;
 
-        if (!code->n_bits[next] && in->n_bits - in->pos >= MAX_LENGTH_BITS)
-            return -EBADMSG;
-        if (!code->n_bits[next]) {
-            in->pos = in->n_bits + 1; /* what it is, more bytes will tell */
-            break;
-        }
-        in->pos += code->n_bits[next];
+        in->pos += huffman_bits(entry);
         if (symbol < 16) {
             lengths[i++] = (uint8_t)symbol;
             continue;
         }
         len = repeat_len(in, symbol);
+        if (is_cut(in))
+            break;
         if (len > n - i || (symbol == 16 && i == 0))
             return -EBADMSG;
         memset(lengths + i, symbol == 16 ? lengths[i - 1] : 0, len);
@@ -136,49 +115,84 @@ static int read_lengths(struct bits *in, const struct length_code *code, unsigne
     return 0;
 }
 
-static int read_dynamic(struct bits *in)
+/* How the code lengths are coded. */
+static int read_length_code(struct bits *in, unsigned n, uint32_t *table)
 {
-    static const uint8_t order[N_LENGTH_CODES] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
-                                                  11, 4,  12, 3, 13, 2, 14, 1, 15};
-    uint8_t coded[N_LENGTH_CODES] = {0}, lengths[MAX_LITERALS + MAX_DISTANCES];
-    struct length_code code;
-    unsigned n_literals = 257 + take(in, 5), n_distances = 1 + take(in, 5);
-    unsigned n_lengths = 4 + take(in, 4);
+    static const uint8_t order[HUFFMAN_LENGTHS] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
+                                                   11, 4,  12, 3, 13, 2, 14, 1, 15};
+    uint8_t lengths[HUFFMAN_LENGTHS] = {0};
+    struct code_sum code;
 
-    for (unsigned i = 0; i < n_lengths; i++)
-        coded[order[i]] = (uint8_t)take(in, 3);
-    if (is_cut(in))
-        return 0;
-    if (n_literals > MAX_LITERALS || n_distances > MAX_DISTANCES || make_code(coded, &code) < 0)
+    for (unsigned i = 0; i < n; i++)
+        lengths[order[i]] = (uint8_t)take(in, 3);
+    code = sum_up(lengths, HUFFMAN_LENGTHS);
+    if (is_cut(in) || !is_full(&code))
         return -EBADMSG;
-    if (read_lengths(in, &code, n_literals + n_distances, lengths) < 0)
-        return -EBADMSG;
-    if (is_cut(in))
-        return 0;
-    if (!lengths[END_OF_BLOCK] || !is_code(lengths, n_literals, false) ||
-        !is_code(lengths + n_literals, n_distances, true))
-        return -EBADMSG;
+    huffman_make_lengths(table, lengths);
     return 0;
 }
 
-int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct block_header *out)
+static int read_dynamic(struct bits *in, struct block_codes *codes)
+{
+    uint32_t table[1 << HUFFMAN_LENGTH_ROOT];
+    uint8_t *lengths = codes->lengths;
+    unsigned n_literals = 257 + take(in, 5), n_distances = 1 + take(in, 5);
+    int r = read_length_code(in, 4 + take(in, 4), table);
+
+    if (r == 0 && (n_literals > BLOCK_LITERALS_MAX || n_distances > BLOCK_DISTANCES_MAX))
+        r = -EBADMSG;
+    if (r == 0)
+        r = read_lengths(in, table, n_literals + n_distances, lengths);
+    if (r < 0 || is_cut(in))
+        return r;
+    if (!lengths[END_OF_BLOCK] || !is_code(lengths, n_literals, false) ||
+        !is_code(lengths + n_literals, n_distances, true))
+        return -EBADMSG;
+    codes->n_literals = n_literals;
+    codes->n_distances = n_distances;
+    return 0;
+}
+
+static unsigned take_u16(struct bits *in)
+{
+    unsigned low = take(in, 8);
+
+    return low | take(in, 8) << 8;
+}
+
+static int read_stored(struct bits *in, unsigned *stored_len)
+{
+    unsigned inverse;
+
+    in->pos = (in->pos + 7) / 8 * 8;
+    *stored_len = take_u16(in);
+    inverse = take_u16(in);
+    return is_cut(in) || (*stored_len ^ inverse) == 0xffff ? 0 : -EBADMSG;
+}
+
+int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct block_header *out,
+                      struct block_codes *codes)
 {
     struct bits in = {.bytes = bytes, .n_bits = len * 8, .pos = bit};
     bool final = take(&in, 1);
-    unsigned kind = take(&in, 2);
+    unsigned kind = take(&in, 2), stored_len = 0;
+    struct block_codes unwanted;
     int r = 0;
 
     if (kind == 0)
-        in.pos = (in.pos + 7) / 8 * 8 + 32;
+        r = read_stored(&in, &stored_len);
     else if (kind == 2)
-        r = read_dynamic(&in);
+        r = read_dynamic(&in, codes ? codes : &unwanted);
     else if (kind == 3)
         r = -EBADMSG;
     if (is_cut(&in))
         return 0;
     if (r < 0)
         return r;
-    *out = (struct block_header){
-        .final = final, .stored = kind == 0, .n_bits = (unsigned)(in.pos - bit)};
+    *out = (struct block_header){.final = final,
+                                 .stored = kind == 0,
+                                 .dynamic = kind == 2,
+                                 .n_bits = (unsigned)(in.pos - bit),
+                                 .stored_len = stored_len};
     return 1;
 }

@@ -12,13 +12,32 @@
  */
 #define BLOCK_HEADER_MAX 304u
 
+#define BLOCK_LITERALS_MAX  286u /* and lengths */
+#define BLOCK_DISTANCES_MAX 30u
+
 struct block_header {
-    bool final, stored;
+    bool final, stored, dynamic;
     unsigned n_bits; /* a stored block's includes LEN and NLEN */
+    unsigned stored_len;
+};
+
+/* A block, and the bits of its header in somebody's memory: from bit header_bit (0 to 7) of the
+ * first byte on. */
+struct block {
+    struct block_header is;
+    const uint8_t *header;
+    unsigned header_bit;
+};
+
+/* How long the codes of a dynamic block are; 0: none. They add up. */
+struct block_codes {
+    unsigned n_literals, n_distances;
+    uint8_t lengths[BLOCK_LITERALS_MAX + BLOCK_DISTANCES_MAX]; /* one after the other */
 };
 
 /* Reads the header that begins `bit` bits (0 to 7) into bytes. 1: read; 0: it needs more bytes;
- * -EBADMSG: no header. What it accepts may still be refused by an inflater. */
-int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct block_header *out);
+ * -EBADMSG: no header. `codes` may be NULL, and is nothing after any but a dynamic block. */
+int block_read_header(const uint8_t *bytes, size_t len, unsigned bit, struct block_header *out,
+                      struct block_codes *codes);
 
 #endif

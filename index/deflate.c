@@ -200,7 +200,7 @@ static void trim_head(struct deflate *d, size_t n_new)
 static int step_head(struct deflate *d, struct clip_error *err)
 {
     size_t n_new = 0;
-    int r = block_read_header(d->head, d->n_head, d->head_bit, &d->block);
+    int r = block_read_header(d->head, d->n_head, d->head_bit, &d->block, NULL);
 
     if (r == 0) {
         n_new = sizeof(d->head) - d->n_head;
@@ -211,7 +211,7 @@ static int step_head(struct deflate *d, struct clip_error *err)
         memcpy(d->head + d->n_head, d->decoder->in, n_new);
         d->n_head += (unsigned)n_new;
         decoder_use(d->decoder, n_new);
-        r = block_read_header(d->head, d->n_head, d->head_bit, &d->block);
+        r = block_read_header(d->head, d->n_head, d->head_bit, &d->block, NULL);
     }
     if (r < 0)
         return fail(d, err, r, "a bad block header");
@@ -495,7 +495,7 @@ static int copy_header(struct deflate *d, const struct checkpoint *at)
         return -EBADMSG;
     memcpy(d->header, at->header, len);
     d->header_bit = at->header_bit;
-    if (block_read_header(d->header, len, d->header_bit, &d->block) != 1 ||
+    if (block_read_header(d->header, len, d->header_bit, &d->block, NULL) != 1 ||
         d->block.n_bits != at->header_bits || d->block.stored)
         return -EBADMSG;
     return 0;
