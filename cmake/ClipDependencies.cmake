@@ -62,20 +62,22 @@ else()
   add_library(clip::llhttp ALIAS llhttp)
 endif()
 
-# The inflater: ISA-L where it is to be had, else zlib. Both are compiled in when both are there,
-# so that either can be tested at the other's checkpoints.
+# The inflaters: our own, ISA-L where it is to be had, and zlib. All are compiled in that are there,
+# so that each can be tested at the others' checkpoints; CLIP_INFLATE says which one is used.
 pkg_check_modules(dep_isal IMPORTED_TARGET GLOBAL libisal)
 if(CLIP_INFLATE STREQUAL "isal" AND NOT dep_isal_FOUND)
   clip_missing(libisal libisal-dev)
 endif()
+if(NOT CLIP_INFLATE MATCHES "^(clip|isal|zlib)$")
+  message(FATAL_ERROR "CLIP_INFLATE is ${CLIP_INFLATE}; it can be clip, isal or zlib")
+endif()
+string(TOUPPER "INFLATE_${CLIP_INFLATE}" inflate_backend)
 add_library(clip_inflate INTERFACE)
 target_link_libraries(clip_inflate INTERFACE clip::zlib)
+target_compile_definitions(clip_inflate INTERFACE CLIP_INFLATE=${inflate_backend})
 if(dep_isal_FOUND)
   target_link_libraries(clip_inflate INTERFACE PkgConfig::dep_isal)
   target_compile_definitions(clip_inflate INTERFACE CLIP_HAVE_ISAL=1)
-endif()
-if(CLIP_INFLATE STREQUAL "zlib" OR NOT dep_isal_FOUND)
-  target_compile_definitions(clip_inflate INTERFACE CLIP_INFLATE_ZLIB=1)
 endif()
 add_library(clip::inflate ALIAS clip_inflate)
 

@@ -64,7 +64,7 @@ bool gunzip_detect(const uint8_t *head, size_t len)
 
 static uint64_t byte_off(const struct gunzip *g)
 {
-    return deflate_bit_off(&g->deflate) / 8;
+    return deflate_byte_off(&g->deflate);
 }
 
 static int fail(const struct gunzip *g, struct clip_error *err, const char *what)
@@ -348,4 +348,9 @@ int gunzip_resume(enum inflate_backend backend, const struct checkpoint *at, str
     }
     *out = decoder;
     return 0;
+}
+
+void gunzip_watch(struct decoder *decoder, uint8_t *used)
+{
+    deflate_watch(&container_of(decoder, struct gunzip, base)->deflate, used);
 }

@@ -16,4 +16,7 @@ int gunzip_new(enum inflate_backend backend, struct decoder **out);
  * `at` points to is copied. -EBADMSG for a checkpoint that cannot be. */
 int gunzip_resume(enum inflate_backend backend, const struct checkpoint *at, struct decoder **out);
 
+/* inflate_watch(), after gunzip_resume() by INFLATE_CLIP. */
+void gunzip_watch(struct decoder *decoder, uint8_t *used);
+
 #endif

@@ -1,50 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which inflater a stream gets: both are compiled in where both are to be had, so that each can be
- * tested at the other's checkpoints; the build chooses the one that is used. */
+/* Which inflater a stream gets: all are compiled in that are to be had, so that each can be tested
+ * at the others' checkpoints; the build chooses the one that is used. */
 #include "index/inflate.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <zlib.h>
 #ifdef CLIP_HAVE_ISAL
 #include <isa-l/crc.h>
 #endif
 
-static const struct inflate_ops *ops_of(enum inflate_backend backend)
-{
+static struct inflate *(*const news[])(void) = {
+    [INFLATE_CLIP] = inflate_clip_new,
 #ifdef CLIP_HAVE_ISAL
-    if (backend == INFLATE_ISAL)
-        return &inflate_isal_ops;
+    [INFLATE_ISAL] = inflate_isal_new,
 #endif
-    return backend == INFLATE_ZLIB ? &inflate_zlib_ops : NULL;
-}
+    [INFLATE_ZLIB] = inflate_zlib_new,
+};
 
 enum inflate_backend inflate_default(void)
 {
-#ifdef CLIP_INFLATE_ZLIB
-    return INFLATE_ZLIB;
-#else
-    return INFLATE_ISAL;
-#endif
+    return CLIP_INFLATE;
 }
 
 bool inflate_available(enum inflate_backend backend)
 {
-    return ops_of(backend) != NULL;
+    return news[backend] != NULL;
 }
 
 int inflate_new(enum inflate_backend backend, struct inflate **out)
 {
-    const struct inflate_ops *ops = ops_of(backend);
-    struct inflate *inf;
-
-    if (!ops)
+    if (!inflate_available(backend))
         return -EOPNOTSUPP;
-    inf = ops->open();
-    if (!inf)
-        return -ENOMEM;
-    inf->ops = ops;
-    *out = inf;
-    return 0;
+    *out = news[backend]();
+    return *out ? 0 : -ENOMEM;
 }
 
 void inflate_free(struct inflate *inf)
@@ -53,10 +42,15 @@ void inflate_free(struct inflate *inf)
         inf->ops->close(inf);
 }
 
-int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
-                  unsigned n_bits)
+void inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len,
+                   const struct block *inside)
 {
-    return inf->ops->begin(inf, window, window_len, bits, n_bits);
+    inf->ops->begin(inf, window, window_len, inside);
+}
+
+void inflate_put_bits(struct inflate *inf, uint64_t bits, unsigned n_bits)
+{
+    inf->ops->put_bits(inf, bits, n_bits);
 }
 
 int inflate_run(struct inflate *inf, enum inflate_wish wish)
@@ -64,14 +58,19 @@ int inflate_run(struct inflate *inf, enum inflate_wish wish)
     return inf->ops->run(inf, wish);
 }
 
-bool inflate_arm(struct inflate *inf)
+void inflate_settle(struct inflate *inf)
 {
-    return inf->ops->arm(inf);
+    inf->ops->settle(inf);
 }
 
-bool inflate_was_last(const struct inflate *inf)
+const struct block *inflate_block(const struct inflate *inf)
 {
-    return inf->ops->was_last(inf);
+    return inf->ops->block(inf);
+}
+
+const uint8_t *inflate_window(struct inflate *inf, uint32_t *out_len)
+{
+    return inf->ops->window(inf, out_len);
 }
 
 unsigned inflate_unread(const struct inflate *inf)

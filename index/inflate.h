@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One deflate block at a time (RFC 1951), or all that follow, by ISA-L or by zlib behind one face:
- * what gunzip.c is made of.
+ * A deflate stream (RFC 1951), block after block, by one of three inflaters behind one face: what
+ * index/deflate.c is made of. Ours goes from one block into the next; ISA-L and zlib are given each
+ * of them alone (index/inflate_blocks.c).
  *
- * A block is given to the inflater as a stream of its own: its history as a dictionary, its header
- * with the "final" bit set, so that it stops where the block ends. That place, and any between two
- * symbols, is where decoding can resume, by either inflater. Where nobody will resume the rest of
- * the stream is one: that saves copies of the history, and a header read twice, for each block.
+ * An inflater stops where a block ends, and tells what was its header. That place, and any between
+ * two symbols, is where decoding can resume, by any of them.
  *
  * Pure, any thread, no I/O. The caller lends input and room, run() moves both on and says why it
  * stopped. What an inflater has read and not used is counted in bits.
@@ -14,28 +13,30 @@
 #ifndef CLIP_INDEX_INFLATE_H
 #define CLIP_INDEX_INFLATE_H
 
+#include "index/block.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum inflate_backend { INFLATE_ZLIB, INFLATE_ISAL };
+enum inflate_backend { INFLATE_CLIP, INFLATE_ISAL, INFLATE_ZLIB };
 
-/* What an inflater may have decoded behind what it gave, and some: ISA-L's own buffer, and what
- * comes of the 8 bytes it may be lent then. */
+/* What ISA-L may have decoded behind what it gave, and some: its own buffer, and what comes of the
+ * 8 bytes it may be lent then. */
 #define INFLATE_AHEAD (80u << 10)
 
 enum inflate_wish {
     INFLATE_ON,       /* do not stop before you must: where the block ends */
-    INFLATE_THROUGH,  /* nor there, until the block that is the last by its own header */
-    INFLATE_TO_SYMBOL /* stop before a symbol: zlib before the next one, wherever the bytes were
-                         cut, ISA-L somewhere soon; not in a stored block */
+    INFLATE_THROUGH,  /* nor there, but for the last one; from the first call on */
+    INFLATE_TO_SYMBOL /* stop before a symbol: ISA-L somewhere soon, others before the next one,
+                         wherever the bytes were cut; in a stored block, as ON */
 };
 
 enum inflate_stop {
     INFLATE_MORE_IN = 1,
     INFLATE_MORE_OUT,
-    INFLATE_AT_SYMBOL, /* the next bit that is not read is a symbol's first, not the end's */
-    INFLATE_AT_END     /* of the block */
+    INFLATE_AT_SYMBOL, /* the next bit that is not used is a symbol's first, not the end's */
+    INFLATE_AT_END     /* of the block, or with THROUGH of the stream */
 };
 
 struct inflate {
@@ -48,7 +49,7 @@ struct inflate {
     const struct inflate_ops *ops;
 };
 
-/* ISA-L where it was compiled in, unless the build chose zlib. */
+/* The one that the build chose. */
 enum inflate_backend inflate_default(void);
 bool inflate_available(enum inflate_backend backend);
 
@@ -56,39 +57,53 @@ bool inflate_available(enum inflate_backend backend);
 int inflate_new(enum inflate_backend backend, struct inflate **out);
 void inflate_free(struct inflate *inf);
 
-/* Starts a block: `window` is what it may look back on (newest byte last), `bits` the first n_bits
- * of its header (0 to 7), before any byte that will be lent. Unless all that follows is wanted, the
- * header says "final". */
-int inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
-                  unsigned n_bits);
-/* enum inflate_stop, or -EBADMSG, -ENOMEM. */
+/* Where a block begins or, with `inside`, between two symbols of that one. `window` is what it may
+ * look back on, the newest byte last. Both are copied. */
+void inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len,
+                   const struct block *inside);
+/* Before it runs: bits that come before those that it will be lent, the first one lowest, 0 above
+ * n_bits (0 to 64). */
+void inflate_put_bits(struct inflate *inf, uint64_t bits, unsigned n_bits);
+/* enum inflate_stop, or -EBADMSG, -ENOMEM. After AT_SYMBOL, and AT_END of a block that is not the
+ * last, it can go on. */
 int inflate_run(struct inflate *inf, enum inflate_wish wish);
-/* THROUGH, from here on, is only to the end of the block that it is in. False: it is in none, so
- * lend it a few bytes and ask again. Once true, always. */
-bool inflate_arm(struct inflate *inf);
-/* After AT_END of THROUGH: by its own header the block was the stream's last. */
-bool inflate_was_last(const struct inflate *inf);
-/* After AT_SYMBOL and AT_END: how many of the bits that were lent come after that place, at most
- * 64, and which, the first one lowest. */
+/* Before what it gave is moved or overwritten: it looks back on it. */
+void inflate_settle(struct inflate *inf);
+
+/* The block that it is in or has just ended; NULL: its header is not there in full yet, or, with
+ * THROUGH, whoever knows. Until it runs again. */
+const struct block *inflate_block(const struct inflate *inf);
+/* The last 32 KiB that it gave, or began with. Until it runs again. */
+const uint8_t *inflate_window(struct inflate *inf, uint32_t *out_len);
+/* How many of the bits that it got it has not used, at most 64, and which, the first one lowest.
+ * Not after MORE_OUT. */
 unsigned inflate_unread(const struct inflate *inf);
 uint64_t inflate_unread_bits(const struct inflate *inf);
+
+/* Of CLIP alone, once it has begun: used[i] is set to 0xff when byte i of the window that it began
+ * with is looked back on. Until it begins again. */
+void inflate_watch(struct inflate *inf, uint8_t *used);
 
 /* The CRC-32 of gzip; 0 to begin with. */
 uint32_t inflate_crc32(uint32_t crc, const void *bytes, size_t len);
 
-/* For the backends: inflate_isal.c and inflate_zlib.c. */
+/* For the backends. */
 struct inflate_ops {
-    struct inflate *(*open)(void); /* NULL: no memory */
     void (*close)(struct inflate *inf);
-    int (*begin)(struct inflate *inf, const uint8_t *window, uint32_t window_len, unsigned bits,
-                 unsigned n_bits);
+    void (*begin)(struct inflate *inf, const uint8_t *window, uint32_t window_len,
+                  const struct block *inside);
+    void (*put_bits)(struct inflate *inf, uint64_t bits, unsigned n_bits);
     int (*run)(struct inflate *inf, enum inflate_wish wish);
-    bool (*arm)(struct inflate *inf);
-    bool (*was_last)(const struct inflate *inf);
+    void (*settle)(struct inflate *inf);
+    const struct block *(*block)(const struct inflate *inf);
+    const uint8_t *(*window)(struct inflate *inf, uint32_t *out_len);
     unsigned (*unread)(const struct inflate *inf);
     uint64_t (*unread_bits)(const struct inflate *inf);
 };
-extern const struct inflate_ops inflate_zlib_ops;
-extern const struct inflate_ops inflate_isal_ops;
+
+/* NULL: no memory. */
+struct inflate *inflate_clip_new(void);
+struct inflate *inflate_isal_new(void);
+struct inflate *inflate_zlib_new(void);
 
 #endif

@@ -7,11 +7,9 @@
  * - It decodes ahead into a buffer of its own and gives from there. Whenever that is empty, what
  *   it has used and what it has given belong together: it stands between two symbols. To get
  *   there we lend it a few bytes and then none until it has given all.
- * - Whether a block is the final one is looked at when it ends: setting bfinal inside of one makes
- *   it stop there.
  */
 #ifdef CLIP_HAVE_ISAL
-#include "index/inflate.h"
+#include "index/inflate_one.h"
 
 #include "engine/queue.h"
 
@@ -26,33 +24,21 @@
 #define MAX_LENT (1u << 30)
 
 struct inflate_i {
-    struct inflate base;
-    bool armed, was_last; /* was_last: once armed */
+    struct inflate_one base;
     struct inflate_state s;
 };
 
-static struct inflate *i_open(void)
-{
-    struct inflate_i *inf = malloc(sizeof(*inf));
-
-    if (!inf)
-        return NULL;
-    isal_inflate_init(&inf->s);
-    return &inf->base;
-}
-
-static void i_close(struct inflate *base)
+static void i_close(struct inflate_one *base)
 {
     free(container_of(base, struct inflate_i, base));
 }
 
-static int i_begin(struct inflate *base, const uint8_t *window, uint32_t window_len, unsigned bits,
-                   unsigned n_bits)
+static int i_begin(struct inflate_one *base, const uint8_t *window, uint32_t window_len,
+                   unsigned bits, unsigned n_bits)
 {
     struct inflate_i *inf = container_of(base, struct inflate_i, base);
 
     isal_inflate_init(&inf->s);
-    inf->armed = false;
     inf->s.read_in = bits;
     inf->s.read_in_length = (int32_t)n_bits;
     if (window_len)
@@ -75,7 +61,7 @@ static size_t lend(const struct inflate_i *inf, enum inflate_wish wish)
 
 static int inflate_lent(struct inflate_i *inf, size_t len)
 {
-    struct inflate *base = &inf->base;
+    struct inflate_one *base = &inf->base;
     struct inflate_state *s = &inf->s;
     int r;
 
@@ -91,7 +77,7 @@ static int inflate_lent(struct inflate_i *inf, size_t len)
     return r;
 }
 
-static int i_run(struct inflate *base, enum inflate_wish wish)
+static int i_run(struct inflate_one *base, enum inflate_wish wish)
 {
     struct inflate_i *inf = container_of(base, struct inflate_i, base);
 
@@ -113,34 +99,14 @@ static int i_run(struct inflate *base, enum inflate_wish wish)
     }
 }
 
-static bool i_arm(struct inflate *base)
-{
-    struct inflate_i *inf = container_of(base, struct inflate_i, base);
-    enum isal_block_state state = inf->s.block_state;
-
-    if (!inf->armed && state != ISAL_BLOCK_NEW_HDR && state != ISAL_BLOCK_HDR) {
-        inf->was_last = inf->s.bfinal;
-        inf->s.bfinal = 1;
-        inf->armed = true;
-    }
-    return inf->armed;
-}
-
-static bool i_was_last(const struct inflate *base)
-{
-    const struct inflate_i *inf = container_of(base, struct inflate_i, base);
-
-    return !inf->armed || inf->was_last;
-}
-
-static unsigned i_unread(const struct inflate *base)
+static unsigned i_unread(const struct inflate_one *base)
 {
     const struct inflate_i *inf = container_of(base, struct inflate_i, base);
 
     return inf->s.read_in_length > 0 ? (unsigned)inf->s.read_in_length : 0;
 }
 
-static uint64_t i_unread_bits(const struct inflate *base)
+static uint64_t i_unread_bits(const struct inflate_one *base)
 {
     const struct inflate_i *inf = container_of(base, struct inflate_i, base);
     unsigned n_bits = i_unread(base);
@@ -149,14 +115,20 @@ static uint64_t i_unread_bits(const struct inflate *base)
     return n_bits < 64 ? inf->s.read_in & ((UINT64_C(1) << n_bits) - 1) : inf->s.read_in;
 }
 
-const struct inflate_ops inflate_isal_ops = {
-    .open = i_open,
-    .close = i_close,
-    .begin = i_begin,
-    .run = i_run,
-    .arm = i_arm,
-    .was_last = i_was_last,
-    .unread = i_unread,
-    .unread_bits = i_unread_bits,
-};
+struct inflate *inflate_isal_new(void)
+{
+    static const struct inflate_one_ops ops = {
+        .close = i_close,
+        .begin = i_begin,
+        .run = i_run,
+        .unread = i_unread,
+        .unread_bits = i_unread_bits,
+    };
+    struct inflate_i *inf = malloc(sizeof(*inf));
+
+    if (!inf)
+        return NULL;
+    inf->base.ops = &ops;
+    return inflate_blocks_new(&inf->base);
+}
 #endif

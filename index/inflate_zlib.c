@@ -7,7 +7,7 @@
  * stop between two symbols at any byte of output, and the same wherever the input was cut. Had it
  * stopped before it saw the next symbol, that might have been the block's end.
  */
-#include "index/inflate.h"
+#include "index/inflate_one.h"
 
 #include "engine/queue.h"
 
@@ -17,24 +17,13 @@
 #include <zlib.h>
 
 struct inflate_z {
-    struct inflate base;
+    struct inflate_one base;
     z_stream z;
-    bool armed;
     unsigned back;   /* bits before the unread ones that belong to the symbol we stopped in */
     uint64_t recent; /* the last eight bytes it took, the newest on top */
 };
 
-static struct inflate *z_open(void)
-{
-    struct inflate_z *inf = calloc(1, sizeof(*inf));
-
-    if (inf && inflateInit2(&inf->z, -MAX_WBITS) == Z_OK)
-        return &inf->base;
-    free(inf);
-    return NULL;
-}
-
-static void z_close(struct inflate *base)
+static void z_close(struct inflate_one *base)
 {
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
@@ -42,12 +31,11 @@ static void z_close(struct inflate *base)
     free(inf);
 }
 
-static int z_begin(struct inflate *base, const uint8_t *window, uint32_t window_len, unsigned bits,
-                   unsigned n_bits)
+static int z_begin(struct inflate_one *base, const uint8_t *window, uint32_t window_len,
+                   unsigned bits, unsigned n_bits)
 {
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
-    inf->armed = false;
     inf->back = 0;
     inf->recent = n_bits ? (uint64_t)bits << (64 - n_bits) : 0;
     inflateReset(&inf->z);
@@ -67,7 +55,7 @@ static void remember(struct inflate_z *inf, const uint8_t *in, size_t len)
 /* One call of inflate() with what is lent; `room` bounds what may come out. */
 static int inflate_lent(struct inflate_z *inf, size_t room)
 {
-    struct inflate *base = &inf->base;
+    struct inflate_one *base = &inf->base;
     z_stream *z = &inf->z;
     uint8_t nowhere;
     int r;
@@ -90,9 +78,11 @@ static int inflate_lent(struct inflate_z *inf, size_t room)
 /* Of data_type. */
 enum { IN_LAST_BLOCK = 64, AT_BLOCK_END = 128 };
 
-/* What a return code means, or 0 to look further. We stop where all of `ends` are set. */
-static int check(const struct inflate_z *inf, int r, int ends)
+/* What a return code means, or 0 to look further. */
+static int check(const struct inflate_z *inf, int r)
 {
+    const int ends = AT_BLOCK_END | IN_LAST_BLOCK;
+
     if (r == Z_MEM_ERROR)
         return -ENOMEM;
     if (r != Z_OK && r != Z_BUF_ERROR)
@@ -100,10 +90,10 @@ static int check(const struct inflate_z *inf, int r, int ends)
     return (inf->z.data_type & ends) == ends ? INFLATE_AT_END : 0;
 }
 
-static int run_on(struct inflate_z *inf, int ends)
+static int run_on(struct inflate_z *inf)
 {
     for (;;) {
-        int r = inflate_lent(inf, inf->base.out_len), found = check(inf, r, ends);
+        int r = inflate_lent(inf, inf->base.out_len), found = check(inf, r);
 
         if (found)
             return found;
@@ -142,7 +132,7 @@ static int run_to_symbol(struct inflate_z *inf)
         if (in_match && !inf->base.out_len)
             return INFLATE_MORE_OUT;
         r = inflate_lent(inf, in_match ? 1 : 0);
-        found = check(inf, r, AT_BLOCK_END);
+        found = check(inf, r);
         if (found)
             return found;
         if (at_symbol(inf))
@@ -152,41 +142,22 @@ static int run_to_symbol(struct inflate_z *inf)
     }
 }
 
-static int z_run(struct inflate *base, enum inflate_wish wish)
+static int z_run(struct inflate_one *base, enum inflate_wish wish)
 {
     struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
     inf->back = 0;
-    if (wish == INFLATE_TO_SYMBOL)
-        return run_to_symbol(inf);
-    if (wish == INFLATE_THROUGH && !inf->armed)
-        return run_on(inf, AT_BLOCK_END | IN_LAST_BLOCK);
-    return run_on(inf, AT_BLOCK_END);
+    return wish == INFLATE_TO_SYMBOL ? run_to_symbol(inf) : run_on(inf);
 }
 
-static bool z_arm(struct inflate *base)
-{
-    struct inflate_z *inf = container_of(base, struct inflate_z, base);
-
-    inf->armed = true;
-    return true;
-}
-
-static bool z_was_last(const struct inflate *base)
-{
-    const struct inflate_z *inf = container_of(base, struct inflate_z, base);
-
-    return inf->z.data_type & IN_LAST_BLOCK;
-}
-
-static unsigned z_unread(const struct inflate *base)
+static unsigned z_unread(const struct inflate_one *base)
 {
     const struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
     return (unsigned)(inf->z.data_type & 63) + inf->back;
 }
 
-static uint64_t z_unread_bits(const struct inflate *base)
+static uint64_t z_unread_bits(const struct inflate_one *base)
 {
     const struct inflate_z *inf = container_of(base, struct inflate_z, base);
 
@@ -195,13 +166,21 @@ static uint64_t z_unread_bits(const struct inflate *base)
     return n_bits ? inf->recent >> (64 - n_bits) : 0;
 }
 
-const struct inflate_ops inflate_zlib_ops = {
-    .open = z_open,
-    .close = z_close,
-    .begin = z_begin,
-    .run = z_run,
-    .arm = z_arm,
-    .was_last = z_was_last,
-    .unread = z_unread,
-    .unread_bits = z_unread_bits,
-};
+struct inflate *inflate_zlib_new(void)
+{
+    static const struct inflate_one_ops ops = {
+        .close = z_close,
+        .begin = z_begin,
+        .run = z_run,
+        .unread = z_unread,
+        .unread_bits = z_unread_bits,
+    };
+    struct inflate_z *inf = calloc(1, sizeof(*inf));
+
+    if (!inf || inflateInit2(&inf->z, -MAX_WBITS) != Z_OK) {
+        free(inf);
+        return NULL;
+    }
+    inf->base.ops = &ops;
+    return inflate_blocks_new(&inf->base);
+}

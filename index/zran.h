@@ -29,11 +29,11 @@ int zran_take(struct decoder *decoder, void *out, size_t out_len, struct clip_er
 
 /*
  * Which bytes of a window a span really uses: only output bytes below 32 KiB can reach back into
- * it, so the first 32 KiB are decoded twice with two artificial windows whose pairs of bytes name
- * the place they came from. `in` holds the span's first compressed bytes (as many as are needed
- * for 32 KiB of output, or all). Unused bytes of `window` are set to zero, and leading unused
- * bytes are cut away: returns the new length (the used tail), moved to the front of `window`.
- * -ENODATA when `in` was not enough to know: the window is then untouched and must be kept whole.
+ * it, so these are decoded, and the inflater tells. `in` holds the span's first compressed bytes
+ * (as many as are needed for 32 KiB of output, or all). Unused bytes of `window` are set to zero,
+ * and leading unused bytes are cut away: returns the new length (the used tail), moved to the front
+ * of `window`. -ENODATA when `in` was not enough to know: the window is then untouched and must be
+ * kept whole.
  */
 int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint64_t span_len,
                 uint8_t *window, uint32_t window_len);

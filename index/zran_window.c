@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How windows get small (most bytes of most windows are never looked back on):
- * - zran_reduce(), when the index is built, decodes the span's first 32 KiB with two made-up
- *   windows. Byte i of the first is i & 0xff, and of the second that plus 1 + (i >> 8), which lies
- *   in 1 to 128: where the two outputs differ, the byte came from the window, and the pair names i;
- *   where they agree it came from the stream.
+ * - zran_reduce(), when the index is built, decodes the span's first 32 KiB, and the inflater tells
+ *   which bytes of the window it looks back on (inflate_watch()).
  * - zran_pack() writes what is left as runs: how long each hole and each run of bytes is, then all
  *   the bytes, and that through zstd. Measured on 74 windows of a Debian layer: 0.209 % of the tar
  *   in 0.09 ms each, where zstd over the window with its holes takes 0.57 ms for 0.212 %, and
@@ -14,6 +12,8 @@
  */
 #include "index/zran.h"
 
+#include "index/gunzip.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,37 +22,23 @@
 /* ---- which bytes are used */
 
 struct reduction {
-    uint8_t first[CODEC_WINDOW_MAX], second[CODEC_WINDOW_MAX]; /* windows */
-    uint8_t out_first[CODEC_WINDOW_MAX], out_second[CODEC_WINDOW_MAX];
-    uint8_t used[CODEC_WINDOW_MAX];
+    uint8_t out[CODEC_WINDOW_MAX], used[CODEC_WINDOW_MAX];
 };
 
-static void make_windows(struct reduction *red)
+static int find_used(struct reduction *red, const struct checkpoint *at, const void *in,
+                     size_t in_len, size_t out_len)
 {
-    for (uint32_t i = 0; i < CODEC_WINDOW_MAX; i++) {
-        red->first[i] = (uint8_t)i;
-        red->second[i] = (uint8_t)(i + 1 + (i >> 8));
-    }
-}
+    struct decoder *decoder;
+    int r = gunzip_resume(INFLATE_CLIP, at, &decoder);
 
-static int decode_with(const struct checkpoint *at, const uint8_t *window, uint32_t window_len,
-                       const void *in, size_t in_len, uint8_t *out, size_t out_len)
-{
-    struct checkpoint made_up = *at;
-
-    made_up.window = window;
-    made_up.window_len = window_len;
-    return zran_decode(CODEC_GZIP, &made_up, in, in_len, out, out_len, NULL);
-}
-
-static void mark_used(struct reduction *red, size_t out_len)
-{
-    for (size_t i = 0; i < out_len; i++) {
-        uint8_t apart = (uint8_t)(red->out_second[i] - red->out_first[i]);
-
-        if (apart)
-            red->used[((apart - 1u) & 127) << 8 | red->out_first[i]] = 0xff;
-    }
+    if (r < 0)
+        return r;
+    memset(red->used, 0, sizeof(red->used));
+    gunzip_watch(decoder, red->used);
+    decoder_feed(decoder, in, in_len);
+    r = zran_take(decoder, red->out, out_len, NULL);
+    decoder_free(decoder);
+    return r;
 }
 
 /* Zeros where nothing is used, and none of that in front. */
@@ -81,13 +67,8 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
     red = malloc(sizeof(*red));
     if (!red)
         return -ENOMEM;
-    make_windows(red);
-    memset(red->used, 0, sizeof(red->used));
-    if (decode_with(at, red->first, window_len, in, in_len, red->out_first, out_len) == 0 &&
-        decode_with(at, red->second, window_len, in, in_len, red->out_second, out_len) == 0) {
-        mark_used(red, out_len);
+    if (find_used(red, at, in, in_len, out_len) == 0)
         r = (int)keep_used(red, window, window_len);
-    }
     free(red);
     return r;
 }
