@@ -11,44 +11,52 @@
 
 #define LARGE (128u << 10) /* what is smaller, the allocator keeps */
 
-static bool is_for_area(size_t size)
+#define ALIGNMENT 64u
+/* What small ones begin with. */
+#define HEADER_LEN ((sizeof(struct slab) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)
+
+static bool is_for_area(size_t cap)
 {
 #ifdef __SANITIZE_ADDRESS__
-    (void)size;
+    (void)cap;
     return false; /* so that a use after the last unlock is seen */
 #else
-    return size >= LARGE && size <= AREA_LEN;
+    return cap >= LARGE && cap <= AREA_LEN;
 #endif
 }
 
-static struct slab *slab_of_size(struct clip_engine *engine, size_t size)
+/* The loop does not touch the bytes: a page that is new is its writer's to wait for. */
+static struct slab *slab_of_area(struct clip_engine *engine, size_t cap)
 {
-    struct area *area = NULL;
-    struct slab *slab;
+    struct slab *slab = malloc(sizeof(*slab));
 
-    if (is_for_area(size))
-        slab = areas_take(&engine->areas, size, &area);
-    else
-        slab = aligned_alloc(64, size);
-    if (slab)
-        slab->area = area;
-    return slab;
+    if (!slab)
+        return NULL;
+    slab->bytes = areas_take(&engine->areas, cap, &slab->area);
+    if (slab->bytes)
+        return slab;
+    free(slab);
+    return NULL;
 }
 
-/* Of all of it, a multiple of the alignment. 0: more than there can be. */
-static size_t size_of(size_t cap)
+static struct slab *slab_of_allocator(size_t cap)
 {
+    struct slab *slab;
     size_t size;
 
-    if (__builtin_add_overflow(sizeof(struct slab) + 63, cap, &size))
-        return 0;
-    return size & ~(size_t)63;
+    if (__builtin_add_overflow(HEADER_LEN + ALIGNMENT - 1, cap, &size))
+        return NULL;
+    slab = aligned_alloc(ALIGNMENT, size / ALIGNMENT * ALIGNMENT);
+    if (!slab)
+        return NULL;
+    slab->area = NULL;
+    slab->bytes = (uint8_t *)slab + HEADER_LEN;
+    return slab;
 }
 
 struct slab *slab_new(struct clip_engine *engine, size_t cap)
 {
-    size_t size = size_of(cap);
-    struct slab *slab = size > 0 ? slab_of_size(engine, size) : NULL;
+    struct slab *slab = is_for_area(cap) ? slab_of_area(engine, cap) : slab_of_allocator(cap);
 
     if (!slab)
         return NULL;
@@ -75,9 +83,8 @@ void slab_unlock(struct slab *slab)
         return;
     slab->engine->slab_bytes.value -= slab->cap;
     if (slab->area)
-        areas_give(&slab->engine->areas, slab->area, slab, size_of(slab->cap));
-    else
-        free(slab);
+        areas_give(&slab->engine->areas, slab->area, slab->bytes, slab->cap);
+    free(slab);
 }
 
 void slab_trim(struct clip_engine *engine)

@@ -16,13 +16,12 @@ struct slab {
     /* public: the writer fills bytes[0..len), len <= cap */
     size_t len;
     /* read-only */
+    uint8_t *bytes; /* at a multiple of 64 */
     size_t cap;
     /* private */
     struct clip_engine *engine;
     struct area *area; /* that it is a piece of; NULL: the allocator's */
     unsigned n_locks;
-
-    _Alignas(64) uint8_t bytes[];
 };
 
 /* Locked once, for the caller; len 0, bytes not initialised. NULL: no memory. */
