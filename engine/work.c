@@ -68,8 +68,22 @@ static struct work *take_next(struct work_pool *pool)
     return NULL;
 }
 
+/* What was waiting for it is next. */
+static void release(struct work_pool *pool, struct work *work)
+{
+    struct work *behind = work->behind;
+
+    work->has_run = true;
+    if (!behind)
+        return;
+    work->behind = behind->before = NULL;
+    behind->in_line = true;
+    queue_push_front(&pool->waiting[behind->lane], &behind->node);
+}
+
 static void leave_for_answer(struct work_pool *pool, struct work *work)
 {
+    release(pool, work);
     if (work->lane == WORK_READ)
         pool->read_ns = engine_now_ns();
     pool->running[work->lane]--;
@@ -164,16 +178,29 @@ static void pump(struct clip_engine *engine)
 void work_submit(struct clip_engine *engine, struct work *work, enum work_lane lane, work_fn run,
                  work_cb done)
 {
+    work_submit_behind(engine, work, lane, run, done, NULL);
+}
+
+void work_submit_behind(struct clip_engine *engine, struct work *work, enum work_lane lane,
+                        work_fn run, work_cb done, struct work *before)
+{
     struct work_pool *pool = &engine->pool;
 
     work->engine = engine;
     work->lane = lane;
     work->run = run;
     work->done = done;
-    work->in_line = true;
+    work->has_run = false;
+    work->behind = work->before = NULL;
     pool->n_open++;
     uv_mutex_lock(&pool->lock);
-    queue_push(&pool->waiting[lane], &work->node);
+    work->in_line = !before || before->has_run;
+    if (work->in_line) {
+        queue_push(&pool->waiting[lane], &work->node);
+    } else {
+        before->behind = work;
+        work->before = before;
+    }
     uv_mutex_unlock(&pool->lock);
     pump(engine);
 }
@@ -196,15 +223,20 @@ static void answer_cancelled(struct later *later)
 
 static bool leave_line(struct work_pool *pool, struct work *work)
 {
-    bool was_in_line;
+    bool waits;
 
     uv_mutex_lock(&pool->lock);
-    was_in_line = work->in_line;
-    work->in_line = false;
-    if (was_in_line)
+    waits = work->in_line || work->before;
+    if (work->in_line)
         queue_remove(&work->node);
+    if (work->before)
+        work->before->behind = NULL;
+    work->in_line = false;
+    work->before = NULL;
+    if (waits)
+        release(pool, work);
     uv_mutex_unlock(&pool->lock);
-    return was_in_line;
+    return waits;
 }
 
 void work_cancel(struct work *work)
@@ -215,6 +247,7 @@ void work_cancel(struct work *work)
         return;
     queue_push(&engine->pool.cancelled, &work->node);
     later_call(engine, &engine->pool.later, answer_cancelled);
+    pump(engine);
 }
 
 unsigned work_pool_threads(const struct clip_engine *engine)

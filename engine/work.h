@@ -28,7 +28,8 @@ struct work {
     struct queue node;
     struct clip_engine *engine; /* NULL: not submitted */
     enum work_lane lane;
-    bool in_line;
+    bool in_line, has_run;
+    struct work *behind, *before; /* what runs after it, and what it runs after */
     work_fn run;
     work_cb done;
 };
@@ -36,6 +37,10 @@ struct work {
 /* status is 0 if run() ran, -ECANCELED if it did not. */
 void work_submit(struct clip_engine *engine, struct work *work, enum work_lane lane, work_fn run,
                  work_cb done);
+/* Once `before` has run or was cancelled, which may be already; ahead of all others of the lane,
+ * and without a turn of the loop in between. There is nobody else behind `before`. */
+void work_submit_behind(struct clip_engine *engine, struct work *work, enum work_lane lane,
+                        work_fn run, work_cb done, struct work *before);
 /* A wish: a job that has not begun ends with -ECANCELED, from the loop. */
 void work_cancel(struct work *work);
 

@@ -212,6 +212,61 @@ Test(engine, answers_a_cancelled_job_from_the_loop)
     cr_assert_eq(jobs[19].status, -ECANCELED);
 }
 
+/* Submits a job of BULK, another behind it, and then others. */
+static void submit_pair(struct job pair[2], struct job *others, size_t n)
+{
+    work_submit(f.t.engine, &pair[0].work, WORK_BULK, job_run, job_done);
+    work_submit_behind(f.t.engine, &pair[1].work, WORK_BULK, job_run, job_done, &pair[0].work);
+    for (size_t i = 0; i < n; i++)
+        work_submit(f.t.engine, &others[i].work, WORK_BULK, job_run, job_done);
+}
+
+static void wait_for(struct job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        LOOP_RUN_UNTIL(&f.t, jobs[i].done);
+}
+
+Test(engine, runs_what_is_behind_a_job_next_and_never_beside_it)
+{
+    struct job pair[2] = {0}, others[20] = {0};
+
+    f.t.engine->pool.limit[WORK_BULK] = f.t.engine->pool.limit_beside = 1;
+    atomic_store(&n_ran, 0);
+    uv_mutex_lock(&gate);
+    submit_pair(pair, others, 20);
+    cr_assert(!pair[1].work.in_line);
+    uv_mutex_unlock(&gate);
+    wait_for(pair, 2);
+    wait_for(others, 20);
+    cr_assert_eq(pair[1].n, pair[0].n + 1);
+    work_submit_behind(f.t.engine, &pair[1].work, WORK_BULK, job_run, job_done, &pair[0].work);
+    pair[1].done = false;
+    wait_for(pair, 2); /* what it was to wait for is over */
+    cr_assert_eq(pair[1].status, 0);
+}
+
+Test(engine, cancels_jobs_that_are_behind_others_and_those_that_others_are_behind)
+{
+    struct job pairs[2][2] = {0}, others[20] = {0};
+
+    uv_mutex_lock(&gate);
+    for (size_t i = 0; i < 20; i++)
+        work_submit(f.t.engine, &others[i].work, WORK_BULK, job_run, job_done);
+    submit_pair(pairs[0], NULL, 0);
+    submit_pair(pairs[1], NULL, 0);
+    work_cancel(&pairs[0][1].work);
+    work_cancel(&pairs[1][0].work);
+    uv_mutex_unlock(&gate);
+    wait_for(pairs[0], 2);
+    wait_for(pairs[1], 2);
+    wait_for(others, 20);
+    cr_assert_eq(pairs[0][0].status, 0);
+    cr_assert_eq(pairs[0][1].status, -ECANCELED);
+    cr_assert_eq(pairs[1][0].status, -ECANCELED);
+    cr_assert_eq(pairs[1][1].status, 0);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 Test(engine, uses_the_memory_of_a_large_slab_again)
 {
