@@ -355,6 +355,35 @@ static struct slot *next_slot(struct clip_index *index)
     return best;
 }
 
+static uint64_t left_of(const struct slot *slot)
+{
+    uint64_t size = slot->index->manifest->layers[slot - slot->index->slots].size;
+
+    return slot->state == SLOT_DONE || slot->done > size ? 0 : size - slot->done;
+}
+
+/* A layer that is more than half of what is left decides when we are through: its stages keep more
+ * than one core busy, so only one other goes beside it. */
+static bool is_beside_a_large_one(const struct clip_index *index)
+{
+    uint64_t left = 0, most = 0;
+
+    for (unsigned i = 0; i < index->manifest->n_layers; i++) {
+        uint64_t mine = left_of(&index->slots[i]);
+
+        left += mine;
+        if (index->slots[i].state == SLOT_RUNS && mine > most)
+            most = mine;
+    }
+    return most > left / 2;
+}
+
+static bool may_start_another(const struct clip_index *index)
+{
+    return index->n_running < index->options.jobs &&
+           (index->n_running < 2 || !is_beside_a_large_one(index));
+}
+
 /* To be asked wherever a part ends: what is next? */
 static void go_on(struct clip_index *index)
 {
@@ -364,8 +393,7 @@ static void go_on(struct clip_index *index)
         return;
     if (index->sink && index->sink->is_busy(index->sink->owner))
         return;
-    while (index->status == 0 && index->n_running < index->options.jobs &&
-           (slot = next_slot(index)))
+    while (index->status == 0 && may_start_another(index) && (slot = next_slot(index)))
         start_layer(slot);
     if (index->n_running > 0)
         return;

@@ -3,8 +3,9 @@
  * The happy path of a layer is:
  * - the blob's stream brings slabs, which wait in `in`; the stream gets credit back as they are
  *   done with.
- * - inflate jobs turn them into chunks. What they have used up waits in `used` for the seal jobs,
- *   the chunks wait in `out` for the parse jobs; both go in order.
+ * - inflate jobs turn them into chunks, one after the other; the loop lends each slabs and chunks
+ *   while the one before it runs. What they have used up waits in `used` for the seal jobs, the
+ *   chunks wait in `out` for the parse jobs; both go in order.
  * - when the stream has ended, all queues are empty and no job runs, one last job finishes the
  *   layer, and on_end hands it over.
  * Possible failure modes are: the stream fails, a stage fails, a digest is wrong in the end. The
@@ -36,45 +37,57 @@ struct used_piece {
 /* One ends with each slab that is used up, with each chunk that is full, and with the blob. */
 #define BUILD_JOB_PIECES (BUILD_IN_JOB + BUILD_OUT_JOB + 1)
 
+/* One runs, and the next is behind it, so that the decoder does not wait for a turn of the loop.
+ * Slabs and chunks are counted from the blob's start. */
+struct inflate_job {
+    struct work work;
+    struct build_layer *bl;
+    bool out;          /* not answered yet */
+    uint64_t in_max;   /* for it: up to this slab, ... */
+    bool may_tell_end; /* ... behind which no more comes, ... */
+    uint64_t out_max;  /* ... and up to this chunk */
+    uint64_t eaten, full;
+    uint64_t fed, in_off; /* its: how far the decoder was when it ended */
+    struct used_piece pieces[BUILD_JOB_PIECES];
+    unsigned n_pieces;
+    int status;
+    struct clip_error err;
+};
+
 struct build_layer {
     struct build_layer_options options;
     struct clip_engine *engine;
     struct layer *layer;
     unsigned attempt;
 
-    struct blob_stream *stream; /* NULL: ended */
-    struct slab *in[BUILD_IN_QUEUE];
-    unsigned n_in;
-    uint64_t owed; /* credit given and not used yet */
+    struct blob_stream *stream;      /* NULL: ended */
+    struct slab *in[BUILD_IN_QUEUE]; /* by number, modulo */
+    uint64_t in_first, in_end;
+    uint64_t in_lent; /* up to which a job has them, or has fed them */
+    uint64_t owed;    /* credit given and not used yet */
 
-    struct work inflate;
-    bool inflating;
-    unsigned n_lent;   /* for the job: so many of `in` */
-    bool may_tell_end; /* for the job: no more comes behind them */
-    unsigned n_fed;    /* the job's: the decoder was given so many of them ... */
-    unsigned n_eaten;  /* ... and is through with so many */
-    bool told_end;     /* the decoder knows that no more comes */
-    struct used_piece pieces[BUILD_JOB_PIECES];
-    unsigned n_pieces;
-    struct out_chunk now[BUILD_OUT_JOB]; /* for the job: to be filled one after the other */
-    unsigned n_now;
-    unsigned n_full; /* the job's */
-    struct clip_error inflate_err;
-    int inflate_status;
+    struct inflate_job jobs[2];
+    struct inflate_job *last_job; /* the one submitted last */
+    unsigned n_inflating;
     bool inflated; /* the blob is through the decoder */
+    /* the running job's */
+    uint64_t fed, eaten; /* slabs that the decoder was given, and is through with */
+    uint64_t full;       /* chunks */
+    bool told_end;       /* the decoder knows that no more comes */
+    bool stopped;        /* at the blob's end, or by a failure */
 
     struct work seal;
     unsigned n_sealing; /* in the job: so many of `used`; 0: none runs */
-    struct used_piece used[BUILD_USED_PIECES + BUILD_JOB_PIECES];
+    struct used_piece used[BUILD_USED_PIECES + 2 * BUILD_JOB_PIECES];
     unsigned n_used;
     struct clip_error seal_err;
     int seal_status;
 
     struct work parse;
     bool parsing, finished;
-    unsigned n_parsing; /* in the job: so many of `out` */
-    struct out_chunk out[BUILD_OUT_SLABS];
-    unsigned n_out;
+    unsigned n_parsing;                    /* in the job: so many of `out` */
+    struct out_chunk out[BUILD_OUT_SLABS]; /* by number, modulo */
+    uint64_t out_first, out_full, out_end; /* in line, full up to there, and the others */
     struct clip_error parse_err;
     int parse_status;
 
@@ -95,29 +108,38 @@ static void fail(struct build_layer *bl, int status, const struct clip_error *er
         blob_stream_cancel(bl->stream);
 }
 
-/* Forgets the first n of them. */
-static void shift(void *items, unsigned *n_items, size_t item_len, unsigned n)
+static struct slab **in_slab(struct build_layer *bl, uint64_t number)
 {
-    *n_items -= n;
-    memmove(items, (char *)items + n * item_len, *n_items * item_len);
+    return &bl->in[number % BUILD_IN_QUEUE];
+}
+
+static struct out_chunk *out_chunk(struct build_layer *bl, uint64_t number)
+{
+    return &bl->out[number % BUILD_OUT_SLABS];
+}
+
+static void free_pieces(struct inflate_job *job)
+{
+    for (unsigned i = 0; i < job->n_pieces; i++)
+        layer_piece_free(&job->pieces[i].piece);
+    job->n_pieces = 0;
 }
 
 static void drop_slabs(struct build_layer *bl)
 {
-    for (unsigned i = 0; i < bl->n_in; i++)
-        slab_unlock(bl->in[i]);
+    for (uint64_t i = bl->in_first; i < bl->in_end; i++)
+        slab_unlock(*in_slab(bl, i));
     for (unsigned i = 0; i < bl->n_used; i++) {
         slab_unlock(bl->used[i].slab);
         layer_piece_free(&bl->used[i].piece);
     }
-    for (unsigned i = 0; i < bl->n_pieces; i++)
-        layer_piece_free(&bl->pieces[i].piece);
-    for (unsigned i = 0; i < bl->n_out; i++)
-        slab_unlock(bl->out[i].slab);
-    for (unsigned i = 0; i < bl->n_now; i++)
-        slab_unlock(bl->now[i].slab);
-    bl->n_in = bl->n_fed = bl->n_eaten = bl->n_pieces = bl->n_used = bl->n_out = 0;
-    bl->n_now = bl->n_full = 0;
+    free_pieces(&bl->jobs[0]);
+    free_pieces(&bl->jobs[1]);
+    for (uint64_t i = bl->out_first; i < bl->out_end; i++)
+        slab_unlock(out_chunk(bl, i)->slab);
+    bl->n_used = 0;
+    bl->in_first = bl->in_end = bl->in_lent = bl->fed = bl->eaten = 0;
+    bl->out_first = bl->out_full = bl->out_end = bl->full = 0;
 }
 
 /* ---- the stream */
@@ -128,8 +150,8 @@ static void give_credit(struct build_layer *bl)
 {
     uint64_t waiting = bl->owed;
 
-    for (unsigned i = 0; i < bl->n_in; i++)
-        waiting += bl->in[i]->len;
+    for (uint64_t i = bl->in_first; i < bl->in_end; i++)
+        waiting += (*in_slab(bl, i))->len;
     for (unsigned i = 0; i < bl->n_used; i++)
         waiting += bl->used[i].piece.len;
     if (!bl->stream || waiting + BUILD_IN_LEN > BUILD_IN_ROOM)
@@ -141,13 +163,18 @@ static void give_credit(struct build_layer *bl)
 /* The slab that small ones are gathered in: the last in line, unless it is with the decoder. */
 static struct slab *find_room(struct build_layer *bl, size_t len)
 {
-    unsigned n_taken = bl->inflating ? bl->n_lent : bl->n_fed;
     struct slab *last;
 
-    if (bl->n_in <= n_taken)
+    if (bl->in_end <= bl->in_lent)
         return NULL;
-    last = bl->in[bl->n_in - 1];
+    last = *in_slab(bl, bl->in_end - 1);
     return last->cap - last->len >= len ? last : NULL;
+}
+
+static void put_in_line(struct build_layer *bl, struct slab *slab)
+{
+    assert(bl->in_end - bl->in_first < BUILD_IN_QUEUE);
+    *in_slab(bl, bl->in_end++) = slab;
 }
 
 /* Takes `slab`. A network brings bytes as it likes, a few perhaps. */
@@ -156,8 +183,7 @@ static int queue_slab(struct build_layer *bl, struct slab *slab)
     struct slab *room = find_room(bl, slab->len);
 
     if (!room && slab->len >= BUILD_IN_LEN / 4) {
-        assert(bl->n_in < BUILD_IN_QUEUE);
-        bl->in[bl->n_in++] = slab;
+        put_in_line(bl, slab);
         return 0;
     }
     if (!room) {
@@ -166,8 +192,7 @@ static int queue_slab(struct build_layer *bl, struct slab *slab)
             slab_unlock(slab);
             return -ENOMEM;
         }
-        assert(bl->n_in < BUILD_IN_QUEUE);
-        bl->in[bl->n_in++] = room;
+        put_in_line(bl, room);
     }
     memcpy(room->bytes + room->len, slab->bytes, slab->len);
     room->len += slab->len;
@@ -233,14 +258,15 @@ static int open_layer(struct build_layer *bl, struct clip_error *err)
 /* ---- inflate */
 
 /* Gives the decoder the next slab, or tells it that there is none. False: it has to wait. */
-static bool feed(struct build_layer *bl)
+static bool feed(struct build_layer *bl, const struct inflate_job *job)
 {
-    if (bl->n_fed < bl->n_lent) {
-        layer_feed(bl->layer, bl->in[bl->n_fed]->bytes, bl->in[bl->n_fed]->len);
-        bl->n_fed++;
+    if (bl->fed < job->in_max) {
+        struct slab *slab = *in_slab(bl, bl->fed++);
+
+        layer_feed(bl->layer, slab->bytes, slab->len);
         return true;
     }
-    if (!bl->may_tell_end || bl->told_end)
+    if (!job->may_tell_end || bl->told_end)
         return false;
     layer_end(bl->layer);
     bl->told_end = true;
@@ -248,116 +274,155 @@ static bool feed(struct build_layer *bl)
 }
 
 /* Until a chunk is full, the blob ends, or the decoder wants more. */
-static int inflate_some(struct build_layer *bl)
+static int inflate_some(struct build_layer *bl, struct inflate_job *job)
 {
-    struct layer_chunk *chunk = &bl->now[bl->n_full].chunk;
-    int status = layer_inflate(bl->layer, chunk, &bl->inflate_err);
+    int status = layer_inflate(bl->layer, &out_chunk(bl, bl->full)->chunk, &job->err);
 
-    bl->pieces[bl->n_pieces++] = (struct used_piece){
-        .slab = bl->told_end || bl->n_fed == 0 ? NULL : bl->in[bl->n_fed - 1],
+    job->pieces[job->n_pieces++] = (struct used_piece){
+        .slab = bl->told_end || bl->fed == 0 ? NULL : *in_slab(bl, bl->fed - 1),
         .piece = layer_take_piece(bl->layer),
     };
     if (status == LAYER_CHUNK || status == LAYER_END)
-        bl->n_full++;
+        bl->full++;
+    bl->stopped = status == LAYER_END || status < 0;
     return status;
 }
 
 /* Until all chunks are full, the blob ends, or all that was lent is used up. */
 static void inflate_run(struct work *work)
 {
-    struct build_layer *bl = container_of(work, struct build_layer, inflate);
-    bool hungry = bl->n_fed == 0 && !bl->told_end;
+    struct inflate_job *job = container_of(work, struct inflate_job, work);
+    struct build_layer *bl = job->bl;
+    bool hungry = bl->fed == bl->eaten && !bl->told_end;
 
-    bl->inflate_status = LAYER_MORE_IN;
-    while (bl->n_full < bl->n_now && (!hungry || feed(bl))) {
-        bl->inflate_status = inflate_some(bl);
-        hungry = bl->inflate_status == LAYER_MORE_IN;
-        bl->n_eaten += hungry;
-        if (bl->inflate_status == LAYER_END || bl->inflate_status < 0)
-            return;
+    job->status = LAYER_MORE_IN;
+    while (!bl->stopped && bl->full < job->out_max && job->n_pieces < BUILD_JOB_PIECES &&
+           (!hungry || feed(bl, job))) {
+        job->status = inflate_some(bl, job);
+        hungry = job->status == LAYER_MORE_IN;
+        bl->eaten += hungry && !bl->told_end;
+    }
+    job->eaten = bl->eaten;
+    job->fed = bl->fed;
+    job->full = bl->full;
+    job->in_off = layer_in_off(bl->layer);
+}
+
+static void hand_on_chunks(struct build_layer *bl, const struct inflate_job *job)
+{
+    for (; bl->out_full < job->full; bl->out_full++) {
+        struct out_chunk *full = out_chunk(bl, bl->out_full);
+
+        full->slab->len = full->chunk.len;
     }
 }
 
-static void hand_on_chunks(struct build_layer *bl)
+static void hand_on_pieces(struct build_layer *bl, struct inflate_job *job)
 {
-    for (unsigned i = 0; i < bl->n_full; i++) {
-        bl->now[i].slab->len = bl->now[i].chunk.len;
-        bl->out[bl->n_out++] = bl->now[i];
+    for (unsigned i = 0; i < job->n_pieces; i++) {
+        if (job->pieces[i].slab)
+            slab_lock(job->pieces[i].slab);
+        bl->used[bl->n_used++] = job->pieces[i];
     }
-    shift(bl->now, &bl->n_now, sizeof(bl->now[0]), bl->n_full);
-    bl->n_full = 0;
-}
-
-static void hand_on_pieces(struct build_layer *bl)
-{
-    assert(bl->n_eaten <= bl->n_fed && bl->n_fed <= bl->n_lent);
-    for (unsigned i = 0; i < bl->n_pieces; i++) {
-        if (bl->pieces[i].slab)
-            slab_lock(bl->pieces[i].slab);
-        bl->used[bl->n_used++] = bl->pieces[i];
-    }
-    for (unsigned i = 0; i < bl->n_eaten; i++)
-        slab_unlock(bl->in[i]);
-    shift(bl->in, &bl->n_in, sizeof(bl->in[0]), bl->n_eaten);
-    bl->n_fed -= bl->n_eaten;
-    bl->n_pieces = bl->n_eaten = 0;
+    job->n_pieces = 0;
+    for (; bl->in_first < job->eaten; bl->in_first++)
+        slab_unlock(*in_slab(bl, bl->in_first));
 }
 
 static void inflate_done(struct work *work, int status)
 {
-    struct build_layer *bl = container_of(work, struct build_layer, inflate);
+    struct inflate_job *job = container_of(work, struct inflate_job, work);
+    struct build_layer *bl = job->bl;
 
-    bl->inflating = false;
+    job->out = false;
+    if (--bl->n_inflating == 0)
+        bl->in_lent = job->fed;
     if (status < 0)
-        err_set(&bl->inflate_err, status, "cancelled");
+        err_set(&job->err, status, "cancelled");
     else
-        status = bl->inflate_status;
+        status = job->status;
     if (status < 0) {
-        fail(bl, status, &bl->inflate_err);
+        fail(bl, status, &job->err);
     } else if (bl->status == 0) {
-        hand_on_pieces(bl);
-        hand_on_chunks(bl);
-        bl->inflated = status == LAYER_END;
-        bl->options.on_progress(bl->options.owner, layer_in_off(bl->layer));
+        hand_on_pieces(bl, job);
+        hand_on_chunks(bl, job);
+        bl->inflated = bl->inflated || status == LAYER_END;
+        bl->options.on_progress(bl->options.owner, job->in_off);
     }
     pump(bl);
 }
 
-/* False: no memory for any. */
-static bool lend_chunks(struct build_layer *bl)
+/* Up to which chunk and slab the last job goes, if it is not through yet. */
+static uint64_t out_before(const struct build_layer *bl)
 {
-    while (bl->n_now < BUILD_OUT_JOB && bl->n_now + bl->n_out < BUILD_OUT_SLABS) {
+    return bl->n_inflating ? bl->last_job->out_max : bl->out_full;
+}
+
+static uint64_t in_before(const struct build_layer *bl)
+{
+    return bl->n_inflating ? bl->last_job->in_max : bl->in_first;
+}
+
+/* False: no memory for any. */
+static bool lend_chunks(struct build_layer *bl, struct inflate_job *job)
+{
+    uint64_t max = out_before(bl) + BUILD_OUT_JOB;
+
+    if (max > bl->out_first + BUILD_OUT_SLABS)
+        max = bl->out_first + BUILD_OUT_SLABS;
+    for (; bl->out_end < max; bl->out_end++) {
         struct slab *slab = slab_new(bl->engine, BUILD_OUT_LEN);
         if (!slab)
             break;
-        bl->now[bl->n_now++] = (struct out_chunk){
+        *out_chunk(bl, bl->out_end) = (struct out_chunk){
             .slab = slab,
             .chunk = {.bytes = slab->bytes, .cap = slab->cap},
         };
     }
-    return bl->n_now > 0;
+    job->out_max = max < bl->out_end ? max : bl->out_end;
+    return job->out_max > out_before(bl);
+}
+
+/* Behind another job it gets no slab that more is gathered in. */
+static void lend_slabs(struct build_layer *bl, struct inflate_job *job)
+{
+    uint64_t end = bl->in_end, max = in_before(bl) + BUILD_IN_JOB;
+
+    if (bl->n_inflating && bl->stream && end > in_before(bl) && find_room(bl, BUILD_IN_LEN / 4))
+        end--;
+    job->in_max = end < max ? end : max;
+    job->may_tell_end = !bl->stream && job->in_max == bl->in_end;
+    if (job->in_max > bl->in_lent)
+        bl->in_lent = job->in_max;
 }
 
 static void start_inflate(struct build_layer *bl)
 {
+    struct inflate_job *job = &bl->jobs[bl->jobs[0].out ? 1 : 0];
+    struct inflate_job *before = bl->n_inflating ? bl->last_job : NULL;
     struct clip_error err;
 
-    if (!lend_chunks(bl)) {
+    if (!lend_chunks(bl, job)) {
         err_set(&err, -ENOMEM, "out of memory for decoded bytes");
         fail(bl, -ENOMEM, &err);
         return;
     }
-    /* decided here, because the queue grows while the job runs */
-    bl->n_lent = bl->n_in < BUILD_IN_JOB ? bl->n_in : BUILD_IN_JOB;
-    bl->may_tell_end = !bl->stream && bl->n_lent == bl->n_in;
-    bl->inflating = true;
-    work_submit(bl->engine, &bl->inflate, WORK_BULK, inflate_run, inflate_done);
+    lend_slabs(bl, job);
+    job->bl = bl;
+    job->out = true;
+    bl->last_job = job;
+    bl->n_inflating++;
+    work_submit_behind(bl->engine, &job->work, WORK_BULK, inflate_run, inflate_done,
+                       before ? &before->work : NULL);
 }
 
+/* Nothing to be decoded, and no end to be told, is a job's for the other one. */
 static bool can_inflate(const struct build_layer *bl)
 {
-    return !bl->inflating && !bl->inflated && (bl->n_in > 0 || !bl->stream) &&
-           bl->n_out < BUILD_OUT_SLABS && bl->n_used < BUILD_USED_PIECES;
+    bool has_input = bl->in_end > bl->in_first || (!bl->stream && !bl->n_inflating);
+
+    return bl->n_inflating < 2 && !bl->inflated && has_input &&
+           out_before(bl) < bl->out_first + BUILD_OUT_SLABS && bl->n_used < BUILD_USED_PIECES;
 }
 
 /* ---- seal */
@@ -379,7 +444,8 @@ static void seal_done(struct work *work, int status)
         slab_unlock(bl->used[i].slab);
         layer_piece_free(&bl->used[i].piece);
     }
-    shift(bl->used, &bl->n_used, sizeof(bl->used[0]), bl->n_sealing);
+    bl->n_used -= bl->n_sealing;
+    memmove(bl->used, bl->used + bl->n_sealing, bl->n_used * sizeof(bl->used[0]));
     bl->n_sealing = 0;
     if (status < 0)
         err_set(&bl->seal_err, status, "cancelled");
@@ -404,10 +470,11 @@ static void parse_run(struct work *work)
     struct layer_sink *sink = bl->options.sink;
 
     if (sink)
-        sink->take(sink, &bl->out[0].chunk);
+        sink->take(sink, &out_chunk(bl, bl->out_first)->chunk);
     bl->parse_status = 0;
     for (unsigned i = 0; i < bl->n_parsing && bl->parse_status == 0; i++)
-        bl->parse_status = layer_parse(bl->layer, &bl->out[i].chunk, &bl->parse_err);
+        bl->parse_status =
+            layer_parse(bl->layer, &out_chunk(bl, bl->out_first + i)->chunk, &bl->parse_err);
 }
 
 static void parse_failed(struct build_layer *bl, int status)
@@ -422,9 +489,8 @@ static void parse_done(struct work *work, int status)
     struct build_layer *bl = container_of(work, struct build_layer, parse);
 
     bl->parsing = false;
-    for (unsigned i = 0; i < bl->n_parsing; i++)
-        slab_unlock(bl->out[i].slab);
-    shift(bl->out, &bl->n_out, sizeof(bl->out[0]), bl->n_parsing);
+    for (; bl->n_parsing > 0; bl->n_parsing--)
+        slab_unlock(out_chunk(bl, bl->out_first++)->slab);
     if (bl->options.sink)
         bl->options.sink->taken(bl->options.sink);
     if (status == 0)
@@ -434,10 +500,16 @@ static void parse_done(struct work *work, int status)
     pump(bl);
 }
 
+/* Chunks that wait to be parsed. */
+static unsigned n_full(const struct build_layer *bl)
+{
+    return (unsigned)(bl->out_full - bl->out_first);
+}
+
 /* A sink is told of one chunk at a time. */
 static void start_parse(struct build_layer *bl)
 {
-    bl->n_parsing = bl->options.sink ? 1 : bl->n_out;
+    bl->n_parsing = bl->options.sink ? 1 : n_full(bl);
     bl->parsing = true;
     work_submit(bl->engine, &bl->parse, WORK_BULK, parse_run, parse_done);
 }
@@ -465,7 +537,7 @@ static bool begin_again(struct build_layer *bl)
     bl->attempt++;
     if (bl->options.sink)
         bl->options.sink->anew(bl->options.sink);
-    bl->told_end = bl->inflated = bl->finished = false;
+    bl->told_end = bl->stopped = bl->inflated = bl->finished = false;
     bl->status = 0;
     bl->status = open_layer(bl, &bl->err);
     if (bl->status == 0)
@@ -493,7 +565,7 @@ static void maybe_ended(struct build_layer *bl)
     struct layer *layer;
     int status;
 
-    if (bl->stream || bl->inflating || bl->n_sealing || bl->parsing)
+    if (bl->stream || bl->n_inflating || bl->n_sealing || bl->parsing)
         return;
     if (begin_again(bl)) {
         give_credit(bl);
@@ -517,17 +589,17 @@ static void maybe_ended(struct build_layer *bl)
 
 static bool is_through(const struct build_layer *bl)
 {
-    return bl->inflated && !bl->stream && bl->n_used == 0 && bl->n_out == 0;
+    return bl->inflated && !bl->n_inflating && !bl->stream && bl->n_used == 0 && n_full(bl) == 0;
 }
 
 /* To be asked wherever something changed: which stage can go on? */
 static void pump(struct build_layer *bl)
 {
-    if (bl->status == 0 && can_inflate(bl))
+    while (bl->status == 0 && can_inflate(bl))
         start_inflate(bl);
     if (bl->status == 0 && !bl->n_sealing && bl->n_used > 0)
         start_seal(bl);
-    if (bl->status == 0 && !bl->parsing && bl->n_out > 0)
+    if (bl->status == 0 && !bl->parsing && n_full(bl) > 0)
         start_parse(bl);
     if (bl->status == 0 && is_through(bl) && !bl->parsing && !bl->finished) {
         bl->parsing = true;

@@ -3,9 +3,11 @@
  * One blob through its stages: stream, inflate job, seal job, parse job; the part of a build
  * (index/build.h) that knows a single layer.
  *
- * At most one job of each stage is in flight, so that one core inflates while others hash. What
- * is between the stages is bounded by BUILD_IN_ROOM and BUILD_OUT_SLABS: the blob gets credit only
- * for what they can take. A handle: opened, cancelled or not, on_end once. On the loop's thread.
+ * At most one job of each stage runs, so that one core inflates while others hash; behind the
+ * inflate job is the next one, so that this stage, which the others wait for, does not wait for the
+ * loop. What is between the stages is bounded by BUILD_IN_ROOM and BUILD_OUT_SLABS: the blob gets
+ * credit only for what they can take. A handle: opened, cancelled or not, on_end once. On the
+ * loop's thread.
  */
 #ifndef CLIP_INDEX_BUILD_LAYER_H
 #define CLIP_INDEX_BUILD_LAYER_H
@@ -20,7 +22,7 @@
 #define BUILD_IN_JOB      8u  /* of which an inflate job gets so many at a time */
 #define BUILD_USED_PIECES 16u /* pieces that may wait to be sealed when one begins */
 #define BUILD_OUT_LEN     (512u << 10) /* bytes of a decoded slab */
-#define BUILD_OUT_SLABS   6u           /* between inflate and parse, or in them */
+#define BUILD_OUT_SLABS   10u          /* between inflate and parse, or in them */
 #define BUILD_OUT_JOB     2u           /* of which an inflate job fills so many at a time */
 #define BUILD_ATTEMPTS    3u           /* of a blob whose bytes have the wrong digest */
 
