@@ -479,6 +479,32 @@ static int compare_names(const void *a, const void *b, void *arg)
     return r ? r : (int)left->len - (int)right->len;
 }
 
+static void reverse(uint32_t *numbers, uint32_t n)
+{
+    for (uint32_t i = 0; i < n / 2; i++) {
+        uint32_t other = numbers[n - 1 - i];
+
+        numbers[n - 1 - i] = numbers[i];
+        numbers[i] = other;
+    }
+}
+
+static bool is_sorted(const struct tree_names *names, const uint32_t *numbers, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (compare_names(&numbers[i - 1], &numbers[i], (void *)names) > 0)
+            return false;
+    return true;
+}
+
+/* The last one that came is the first; and most layers have them sorted. */
+static void sort_children(const struct tree_names *names, uint32_t *numbers, uint32_t n)
+{
+    reverse(numbers, n);
+    if (!is_sorted(names, numbers, n))
+        qsort_r(numbers, n, sizeof(*numbers), compare_names, (void *)names);
+}
+
 /* Breadth-first: the children of a node, sorted, go to the end of the line. */
 static void put_in_order(struct tree *tree)
 {
@@ -492,7 +518,7 @@ static void put_in_order(struct tree *tree)
         for (uint32_t at = names->links[tree->order[i]].first_child; at != NAME_NONE;
              at = names->links[at].next)
             tree->order[n++] = at;
-        qsort_r(tree->order + first, n - first, sizeof(*tree->order), compare_names, (void *)names);
+        sort_children(names, tree->order + first, n - first);
     }
     tree->children[n] = n;
     tree->n_nodes = n;
