@@ -79,9 +79,9 @@ void decoder_feed(struct decoder *decoder, const void *in, size_t len);
 void decoder_end(struct decoder *decoder);
 
 /* Decodes into out[0..cap) and says why it stopped; *out_len bytes were written whatever the
- * event, and after MORE_IN have to stay there until the next step. Negative: -EBADMSG, -ENOMEM,
- * -EOPNOTSUPP (a window past the limit) with a sentence in `err` that names the offset. After a
- * failure the decoder can only be freed. */
+ * event. If that is MORE_IN and there is room left they have to stay there until the next step.
+ * Negative: -EBADMSG, -ENOMEM, -EOPNOTSUPP (a window past the limit) with a sentence in `err` that
+ * names the offset. After a failure the decoder can only be freed. */
 int decoder_step(struct decoder *decoder, void *out, size_t cap, size_t *out_len,
                  struct clip_error *err);
 void decoder_checkpoint(const struct decoder *decoder, struct checkpoint *out);

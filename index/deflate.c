@@ -327,7 +327,7 @@ int deflate_step(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len,
     do {
         r = step_state(d, out + n, cap - n, &n, err);
     } while (r == GO_ON);
-    if (r == CODEC_MORE_OUT)
+    if (n == cap)
         inflate_settle(d->inf);
     *out_len = n;
     return r;

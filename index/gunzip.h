@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gzip (RFC 1952) of any encoder as a decoder (index/codec.h), from its start or from one of its
- * checkpoints, by either inflater. */
+ * checkpoints, by any of the inflaters (index/inflate.h). */
 #ifndef CLIP_INDEX_GUNZIP_H
 #define CLIP_INDEX_GUNZIP_H
 
