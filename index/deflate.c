@@ -164,6 +164,14 @@ static int go_on_exactly(struct deflate *d, struct clip_error *err)
     return GO_ON;
 }
 
+/* The input ends, perhaps for good: is there a literal that ISA-L has not given? */
+static bool keeps_a_symbol(const struct deflate *d)
+{
+    const struct block *block = inflate_block(d->inf);
+
+    return is_endless(d) && d->inf != d->exact && block && !block->is.stored;
+}
+
 static int on_symbol(struct deflate *d, struct clip_error *err)
 {
     const struct block *block = inflate_block(d->inf);
@@ -218,7 +226,7 @@ static int step_data(struct deflate *d, uint8_t *out, size_t cap, size_t *out_le
         return CODEC_MORE_OUT;
     if (r != INFLATE_MORE_IN)
         return GO_ON;
-    if (is_endless(d) && d->inf != d->exact && inflate_block(d->inf))
+    if (keeps_a_symbol(d))
         return go_on_exactly(d, err);
     return CODEC_MORE_IN;
 }
