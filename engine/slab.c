@@ -9,8 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define LARGE (128u << 10) /* what is smaller, the allocator keeps */
-
+#define LARGE     (128u << 10) /* what is smaller, the allocator keeps */
 #define ALIGNMENT 64u
 /* What small ones begin with. */
 #define HEADER_LEN ((sizeof(struct slab) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)

@@ -7,6 +7,8 @@
  *   takes the next in line: a job does not wait for a turn of the loop and a thread's waking where
  *   a thread is awake. It ends when nothing is in line for it, or after RUNNER_JOBS, so that who
  *   else uses the uv pool gets a place in it.
+ * - what was submitted behind a job is put in front of the line when that has run: the same runner
+ *   takes it, if it may take one more.
  * - answer() on the loop calls done of all that have ended.
  * Possible failure modes are: none of its own. uv_queue_work() fails only for a NULL callback.
  * On close: the engine waits until work_pool_idle(); owners cancel what they wait for. A cancelled

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long a deflate block's header is (RFC 1951, 3.2.3 to 3.2.7), read without an inflater: the
- * one thing that no inflater tells. */
+/* A deflate block's header (RFC 1951, 3.2.3 to 3.2.7): how long it is, and how long its codes are.
+ * No library tells the one, and an inflater of ours is made of the other. */
 #ifndef CLIP_INDEX_BLOCK_H
 #define CLIP_INDEX_BLOCK_H
 

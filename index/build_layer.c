@@ -67,7 +67,6 @@ struct build_layer {
     uint64_t owed;    /* credit given and not used yet */
 
     struct inflate_job jobs[2];
-    struct inflate_job *last_job; /* the one submitted last */
     unsigned n_inflating;
     bool inflated; /* the blob is through the decoder */
     /* the running job's */
@@ -352,15 +351,21 @@ static void inflate_done(struct work *work, int status)
     pump(bl);
 }
 
-/* Up to which chunk and slab the last job goes, if it is not through yet. */
+/* Which of the two jobs is out, if one is; the other one is next. */
+static unsigned job_out(const struct build_layer *bl)
+{
+    return bl->jobs[0].out ? 0 : 1;
+}
+
+/* Up to which chunk and slab it goes. */
 static uint64_t out_before(const struct build_layer *bl)
 {
-    return bl->n_inflating ? bl->last_job->out_max : bl->out_full;
+    return bl->n_inflating ? bl->jobs[job_out(bl)].out_max : bl->out_full;
 }
 
 static uint64_t in_before(const struct build_layer *bl)
 {
-    return bl->n_inflating ? bl->last_job->in_max : bl->in_first;
+    return bl->n_inflating ? bl->jobs[job_out(bl)].in_max : bl->in_first;
 }
 
 /* False: no memory for any. */
@@ -398,8 +403,8 @@ static void lend_slabs(struct build_layer *bl, struct inflate_job *job)
 
 static void start_inflate(struct build_layer *bl)
 {
-    struct inflate_job *job = &bl->jobs[bl->jobs[0].out ? 1 : 0];
-    struct inflate_job *before = bl->n_inflating ? bl->last_job : NULL;
+    struct inflate_job *job = &bl->jobs[1 - job_out(bl)];
+    struct inflate_job *before = bl->n_inflating ? &bl->jobs[job_out(bl)] : NULL;
     struct clip_error err;
 
     if (!lend_chunks(bl, job)) {
@@ -410,7 +415,6 @@ static void start_inflate(struct build_layer *bl)
     lend_slabs(bl, job);
     job->bl = bl;
     job->out = true;
-    bl->last_job = job;
     bl->n_inflating++;
     work_submit_behind(bl->engine, &job->work, WORK_BULK, inflate_run, inflate_done,
                        before ? &before->work : NULL);

@@ -7,7 +7,7 @@
  *   twice is the same. At least 56 are there then, which is enough for what is done with them.
  * - the entry of the next symbol is looked up before a match is copied, so that it is there when
  *   the copy is on its way.
- * - a match is copied 16 bytes at a time, which for most is once, and may write past its end.
+ * - a match is copied 32 bytes at a time, which for most is once, and may write past its end.
  * - compiled twice where the processor may have BMI2, whose shifts need no fixed register.
  *
  * It cannot fail; all that is not right ends it.
