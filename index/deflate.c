@@ -19,7 +19,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <string.h>
 
 /* What a state says besides enum codec_event and errors: ask the next one. */
 #define GO_ON 100

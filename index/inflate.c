@@ -4,7 +4,7 @@
 #include "index/inflate.h"
 
 #include <errno.h>
-#include <stddef.h>
+#include <string.h>
 #include <zlib.h>
 #ifdef CLIP_HAVE_ISAL
 #include <isa-l/crc.h>
@@ -45,12 +45,18 @@ void inflate_free(struct inflate *inf)
 void inflate_begin(struct inflate *inf, const uint8_t *window, uint32_t window_len,
                    const struct block *inside)
 {
-    inf->ops->begin(inf, window, window_len, inside);
+    history_reset(&inf->history);
+    history_add(&inf->history, window, window_len);
+    inf->bits = 0;
+    inf->n_bits = 0;
+    inf->in_block = inside != NULL;
+    inf->ops->begin(inf, inside);
 }
 
 void inflate_put_bits(struct inflate *inf, uint64_t bits, unsigned n_bits)
 {
-    inf->ops->put_bits(inf, bits, n_bits);
+    inf->bits = bits;
+    inf->n_bits = n_bits;
 }
 
 int inflate_run(struct inflate *inf, enum inflate_wish wish)
@@ -60,27 +66,83 @@ int inflate_run(struct inflate *inf, enum inflate_wish wish)
 
 void inflate_settle(struct inflate *inf)
 {
-    inf->ops->settle(inf);
+    if (inf->ops->settle)
+        inf->ops->settle(inf);
 }
 
 const struct block *inflate_block(const struct inflate *inf)
 {
-    return inf->ops->block(inf);
+    return inf->in_block ? &inf->block : NULL;
 }
 
 const uint8_t *inflate_window(struct inflate *inf, uint32_t *out_len)
 {
-    return inf->ops->window(inf, out_len);
+    inflate_settle(inf);
+    *out_len = history_len(&inf->history);
+    return history_window(&inf->history);
 }
 
 unsigned inflate_unread(const struct inflate *inf)
 {
-    return inf->ops->unread(inf);
+    return inf->n_bits;
 }
 
 uint64_t inflate_unread_bits(const struct inflate *inf)
 {
-    return inf->ops->unread_bits(inf);
+    return inf->bits;
+}
+
+/* ---- a block's header */
+
+void inflate_head_begin(struct inflate_head *head, struct inflate *inf)
+{
+    head->bit = (8 - inf->n_bits % 8) % 8;
+    head->n = (inf->n_bits + head->bit) / 8;
+    for (unsigned i = 0; i < head->n; i++)
+        head->bytes[i] = (uint8_t)(inf->bits << head->bit >> (8 * i));
+    inf->bits = 0;
+    inf->n_bits = 0;
+    inf->in_block = false;
+}
+
+/* As many bytes as it has room for; how many there were. */
+static size_t gather(struct inflate_head *head, struct inflate *inf)
+{
+    size_t n = sizeof(head->bytes) - head->n;
+
+    if (n > inf->in_len)
+        n = inf->in_len;
+    if (n == 0)
+        return 0;
+    memcpy(head->bytes + head->n, inf->in, n);
+    head->n += (unsigned)n;
+    inf->in += n;
+    inf->in_len -= n;
+    return n;
+}
+
+/* Bytes that are not the header's go back, as far as they are of this input. */
+static void trim(struct inflate_head *head, struct inflate *inf, size_t n_new)
+{
+    size_t used = (head->bit + inf->block.is.n_bits + 7) / 8;
+    size_t back = head->n - used < n_new ? head->n - used : n_new;
+
+    head->n -= (unsigned)back;
+    inf->in -= back;
+    inf->in_len += back;
+}
+
+int inflate_head_read(struct inflate_head *head, struct inflate *inf, struct block_codes *codes)
+{
+    size_t n_new = gather(head, inf);
+    int r = block_read_header(head->bytes, head->n, head->bit, &inf->block.is, codes);
+
+    if (r <= 0)
+        return r;
+    trim(head, inf, n_new);
+    inf->block.header_bit = head->bit;
+    inf->in_block = true;
+    return r;
 }
 
 uint32_t inflate_crc32(uint32_t crc, const void *bytes, size_t len)

@@ -14,6 +14,7 @@
 #define CLIP_INDEX_INFLATE_H
 
 #include "index/block.h"
+#include "index/history.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,8 +46,13 @@ struct inflate {
     size_t in_len;
     uint8_t *out;
     size_t out_len;
-    /* private */
+    /* the backends' */
     const struct inflate_ops *ops;
+    uint64_t bits; /* read and not used, the next one lowest; 0 above n_bits */
+    unsigned n_bits;
+    struct block block;
+    bool in_block;          /* its header is there */
+    struct history history; /* what it gave, as far as that is settled */
 };
 
 /* The one that the build chose. */
@@ -90,16 +96,23 @@ uint32_t inflate_crc32(uint32_t crc, const void *bytes, size_t len);
 /* For the backends. */
 struct inflate_ops {
     void (*close)(struct inflate *inf);
-    void (*begin)(struct inflate *inf, const uint8_t *window, uint32_t window_len,
-                  const struct block *inside);
-    void (*put_bits)(struct inflate *inf, uint64_t bits, unsigned n_bits);
+    /* The window is in `history`, there are no bits. */
+    void (*begin)(struct inflate *inf, const struct block *inside);
     int (*run)(struct inflate *inf, enum inflate_wish wish);
-    void (*settle)(struct inflate *inf);
-    const struct block *(*block)(const struct inflate *inf);
-    const uint8_t *(*window)(struct inflate *inf, uint32_t *out_len);
-    unsigned (*unread)(const struct inflate *inf);
-    uint64_t (*unread_bits)(const struct inflate *inf);
+    void (*settle)(struct inflate *inf); /* NULL: what it gives is in `history` at once */
 };
+
+/* For the backends, too: a header on its way, and what came with it. */
+struct inflate_head {
+    uint8_t bytes[8 + BLOCK_HEADER_MAX];
+    unsigned n, bit; /* it begins at that bit of the first one */
+};
+
+/* The bits that are not used are its first. */
+void inflate_head_begin(struct inflate_head *head, struct inflate *inf);
+/* Takes what it needs of the input, and reads it: the block is in `inf` then. As
+ * block_read_header(). */
+int inflate_head_read(struct inflate_head *head, struct inflate *inf, struct block_codes *codes);
 
 /* NULL: no memory. */
 struct inflate *inflate_clip_new(void);

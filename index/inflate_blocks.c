@@ -15,11 +15,8 @@
  */
 #include "index/inflate_one.h"
 
-#include "index/history.h"
-
 #include "engine/queue.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,19 +37,9 @@ struct inflate_blocks {
     enum state state;
     bool through;
 
-    /* not used: first bit lowest, 0 above n_bits */
-    uint64_t bits;
-    unsigned n_bits;
-
-    struct block block;
-    bool in_block; /* its header is there */
-    uint8_t header[8 + BLOCK_HEADER_MAX];
-
-    /* what the library gets first: the header and at most 64 bits that came with it */
-    uint8_t head[8 + BLOCK_HEADER_MAX];
-    unsigned n_head, head_bit, head_lent;
-
-    struct history history;
+    uint8_t header[8 + BLOCK_HEADER_MAX]; /* of the block */
+    struct inflate_head head;             /* what the library gets first, with 64 bits at most */
+    unsigned head_lent;
 };
 
 static int to_state(struct inflate_blocks *inf, enum state state)
@@ -63,47 +50,25 @@ static int to_state(struct inflate_blocks *inf, enum state state)
 
 /* ---- the head */
 
-/* The bits that are not used are its first. */
-static void make_head(struct inflate_blocks *inf)
-{
-    inf->head_bit = (8 - inf->n_bits % 8) % 8;
-    inf->n_head = (inf->n_bits + inf->head_bit) / 8;
-    for (unsigned i = 0; i < inf->n_head; i++)
-        inf->head[i] = (uint8_t)(inf->bits << inf->head_bit >> (8 * i));
-    inf->n_bits = 0;
-    inf->bits = 0;
-}
-
 static void put_bit(struct inflate_blocks *inf, unsigned at, unsigned bit)
 {
-    inf->head[at / 8] |= (uint8_t)((bit & 1) << (at % 8));
+    inf->head.bytes[at / 8] |= (uint8_t)((bit & 1) << (at % 8));
 }
 
 /* The header, so that it ends where the next bit stands in its byte, then the bits. */
 static void make_head_inside(struct inflate_blocks *inf)
 {
-    unsigned n = inf->block.is.n_bits;
+    unsigned n = inf->base.block.is.n_bits;
 
-    inf->head_bit = (8 - (n + inf->n_bits) % 8) % 8;
-    inf->n_head = (inf->head_bit + n + inf->n_bits) / 8;
-    memset(inf->head, 0, inf->n_head);
-    for (unsigned i = 0, from = inf->block.header_bit; i < n; i++, from++)
-        put_bit(inf, inf->head_bit + i, inf->header[from / 8] >> (from % 8));
-    for (unsigned i = 0; i < inf->n_bits; i++)
-        put_bit(inf, inf->head_bit + n + i, (unsigned)(inf->bits >> i));
-    inf->n_bits = 0;
-    inf->bits = 0;
-}
-
-/* Bytes that are not the header's go back, as far as they are of this input. */
-static void trim_head(struct inflate_blocks *inf, size_t n_new)
-{
-    size_t used = (inf->head_bit + inf->block.is.n_bits + 7) / 8;
-    size_t back = inf->n_head - used < n_new ? inf->n_head - used : n_new;
-
-    inf->n_head -= (unsigned)back;
-    inf->base.in -= back;
-    inf->base.in_len += back;
+    inf->head.bit = (8 - (n + inf->base.n_bits) % 8) % 8;
+    inf->head.n = (inf->head.bit + n + inf->base.n_bits) / 8;
+    memset(inf->head.bytes, 0, inf->head.n);
+    for (unsigned i = 0, from = inf->base.block.header_bit; i < n; i++, from++)
+        put_bit(inf, inf->head.bit + i, inf->header[from / 8] >> (from % 8));
+    for (unsigned i = 0; i < inf->base.n_bits; i++)
+        put_bit(inf, inf->head.bit + n + i, (unsigned)(inf->base.bits >> i));
+    inf->base.n_bits = 0;
+    inf->base.bits = 0;
 }
 
 /* ---- a block's begin */
@@ -111,10 +76,10 @@ static void trim_head(struct inflate_blocks *inf, size_t n_new)
 /* The library gets the window, and the bits of a byte that is not the stream's in full. */
 static int begin_one(struct inflate_blocks *inf)
 {
-    unsigned n_bits = (8 - inf->head_bit) % 8;
-    int r =
-        inf->one->ops->begin(inf->one, history_window(&inf->history), history_len(&inf->history),
-                             n_bits ? inf->head[0] >> inf->head_bit : 0, n_bits);
+    unsigned n_bits = (8 - inf->head.bit) % 8;
+    int r = inf->one->ops->begin(inf->one, history_window(&inf->base.history),
+                                 history_len(&inf->base.history),
+                                 n_bits ? inf->head.bytes[0] >> inf->head.bit : 0, n_bits);
 
     if (r < 0)
         return r;
@@ -124,47 +89,24 @@ static int begin_one(struct inflate_blocks *inf)
 
 static int begin_alone(struct inflate_blocks *inf)
 {
-    inf->head[0] |= (uint8_t)(1u << inf->head_bit); /* "final", for the library */
+    inf->head.bytes[0] |= (uint8_t)(1u << inf->head.bit); /* "final", for the library */
     return begin_one(inf);
 }
 
 static int step_block(struct inflate_blocks *inf, enum inflate_wish wish)
 {
-    inf->in_block = false;
-    make_head(inf);
+    inflate_head_begin(&inf->head, &inf->base);
     inf->through = wish == INFLATE_THROUGH;
     return inf->through ? begin_one(inf) : to_state(inf, HEADER);
 }
 
-static int read_header(struct inflate_blocks *inf)
-{
-    return block_read_header(inf->head, inf->n_head, inf->head_bit, &inf->block.is, NULL);
-}
-
 static int step_header(struct inflate_blocks *inf)
 {
-    struct inflate *base = &inf->base;
-    size_t n_new = 0;
-    int r = read_header(inf);
+    int r = inflate_head_read(&inf->head, &inf->base, NULL);
 
-    if (r == 0) {
-        n_new = sizeof(inf->head) - inf->n_head;
-        if (n_new > base->in_len)
-            n_new = base->in_len;
-        if (!n_new)
-            return INFLATE_MORE_IN;
-        memcpy(inf->head + inf->n_head, base->in, n_new);
-        inf->n_head += (unsigned)n_new;
-        base->in += n_new;
-        base->in_len -= n_new;
-        r = read_header(inf);
-    }
     if (r <= 0)
         return r < 0 ? r : INFLATE_MORE_IN;
-    trim_head(inf, n_new);
-    memcpy(inf->header, inf->head, inf->n_head);
-    inf->block.header_bit = inf->head_bit;
-    inf->in_block = true;
+    memcpy(inf->header, inf->head.bytes, inf->head.n);
     return begin_alone(inf);
 }
 
@@ -182,21 +124,21 @@ static int run_one(struct inflate_blocks *inf, enum inflate_wish wish)
 {
     struct inflate *base = &inf->base;
     struct inflate_one *one = inf->one;
-    bool from_head = inf->head_lent < inf->n_head;
+    bool from_head = inf->head_lent < inf->head.n;
     int r;
 
-    one->in = from_head ? inf->head + inf->head_lent : base->in;
-    one->in_len = from_head ? inf->n_head - inf->head_lent : base->in_len;
+    one->in = from_head ? inf->head.bytes + inf->head_lent : base->in;
+    one->in_len = from_head ? inf->head.n - inf->head_lent : base->in_len;
     one->out = base->out;
     one->out_len = base->out_len;
-    r = one->ops->run(one, inf->in_block && inf->block.is.stored ? INFLATE_ON : wish);
+    r = one->ops->run(one, inf->base.in_block && inf->base.block.is.stored ? INFLATE_ON : wish);
     if (from_head) {
-        inf->head_lent = inf->n_head - (unsigned)one->in_len;
+        inf->head_lent = inf->head.n - (unsigned)one->in_len;
     } else {
         base->in = one->in;
         base->in_len = one->in_len;
     }
-    history_add(&inf->history, base->out, (size_t)(one->out - base->out));
+    history_add(&inf->base.history, base->out, (size_t)(one->out - base->out));
     base->out = one->out;
     base->out_len = one->out_len;
     return r == INFLATE_MORE_IN && from_head ? GO_ON : r;
@@ -205,10 +147,10 @@ static int run_one(struct inflate_blocks *inf, enum inflate_wish wish)
 /* Takes back what the library and the head have left of the bits. */
 static void take_bits(struct inflate_blocks *inf)
 {
-    inf->n_bits = inf->one->ops->unread(inf->one);
-    inf->bits = inf->one->ops->unread_bits(inf->one);
-    for (unsigned i = inf->head_lent; i < inf->n_head; i++, inf->n_bits += 8)
-        inf->bits |= (uint64_t)inf->head[i] << inf->n_bits;
+    inf->base.n_bits = inf->one->ops->unread(inf->one);
+    inf->base.bits = inf->one->ops->unread_bits(inf->one);
+    for (unsigned i = inf->head_lent; i < inf->head.n; i++, inf->base.n_bits += 8)
+        inf->base.bits |= (uint64_t)inf->head.bytes[i] << inf->base.n_bits;
 }
 
 static int step_data(struct inflate_blocks *inf, enum inflate_wish wish)
@@ -218,7 +160,7 @@ static int step_data(struct inflate_blocks *inf, enum inflate_wish wish)
     if (r > 0 && r != INFLATE_MORE_OUT)
         take_bits(inf);
     if (r == INFLATE_AT_END)
-        to_state(inf, inf->through || inf->block.is.final ? ENDED : BLOCK);
+        to_state(inf, inf->through || inf->base.block.is.final ? ENDED : BLOCK);
     return r;
 }
 
@@ -232,30 +174,16 @@ static void b_close(struct inflate *base)
     free(inf);
 }
 
-static void b_begin(struct inflate *base, const uint8_t *window, uint32_t window_len,
-                    const struct block *inside)
+static void b_begin(struct inflate *base, const struct block *inside)
 {
     struct inflate_blocks *inf = container_of(base, struct inflate_blocks, base);
 
-    history_reset(&inf->history);
-    history_add(&inf->history, window, window_len);
-    inf->bits = 0;
-    inf->n_bits = 0;
-    inf->in_block = inside != NULL;
     inf->state = inside ? INSIDE : BLOCK;
     if (!inside)
         return;
-    inf->block.is = inside->is;
-    inf->block.header_bit = inside->header_bit;
+    base->block.is = inside->is;
+    base->block.header_bit = inside->header_bit;
     memcpy(inf->header, inside->header, (inside->header_bit + inside->is.n_bits + 7) / 8);
-}
-
-static void b_put_bits(struct inflate *base, uint64_t bits, unsigned n_bits)
-{
-    struct inflate_blocks *inf = container_of(base, struct inflate_blocks, base);
-
-    inf->bits = bits;
-    inf->n_bits = n_bits;
 }
 
 static int step(struct inflate_blocks *inf, enum inflate_wish wish)
@@ -286,49 +214,12 @@ static int b_run(struct inflate *base, enum inflate_wish wish)
     return r;
 }
 
-/* Nothing to do: what came out is copied at once. */
-static void b_settle(struct inflate *base)
-{
-    (void)base;
-}
-
-static const struct block *b_block(const struct inflate *base)
-{
-    const struct inflate_blocks *inf = container_of(base, struct inflate_blocks, base);
-
-    return inf->in_block ? &inf->block : NULL;
-}
-
-static const uint8_t *b_window(struct inflate *base, uint32_t *out_len)
-{
-    const struct inflate_blocks *inf = container_of(base, struct inflate_blocks, base);
-
-    *out_len = history_len(&inf->history);
-    return history_window(&inf->history);
-}
-
-static unsigned b_unread(const struct inflate *base)
-{
-    return container_of(base, struct inflate_blocks, base)->n_bits;
-}
-
-static uint64_t b_unread_bits(const struct inflate *base)
-{
-    return container_of(base, struct inflate_blocks, base)->bits;
-}
-
 struct inflate *inflate_blocks_new(struct inflate_one *one)
 {
     static const struct inflate_ops ops = {
         .close = b_close,
         .begin = b_begin,
-        .put_bits = b_put_bits,
         .run = b_run,
-        .settle = b_settle,
-        .block = b_block,
-        .window = b_window,
-        .unread = b_unread,
-        .unread_bits = b_unread_bits,
     };
     struct inflate_blocks *inf = one ? malloc(sizeof(*inf)) : NULL;
 
@@ -339,6 +230,6 @@ struct inflate *inflate_blocks_new(struct inflate_one *one)
     }
     inf->base.ops = &ops;
     inf->one = one;
-    inf->block.header = inf->header;
+    inf->base.block.header = inf->header;
     return &inf->base;
 }

@@ -12,8 +12,6 @@
  * in `history`, where the last of it is copied to before the caller may take it away.
  * Possible failure modes are: a bad header, no symbol, a match from before the first byte.
  */
-#include "index/block.h"
-#include "index/history.h"
 #include "index/huffman.h"
 #include "index/inflate.h"
 #include "index/inflate_loop.h"
@@ -34,13 +32,7 @@ struct inflate_c {
     struct inflate base;
     enum state state;
 
-    uint64_t bits; /* read and not used, the next one lowest; 0 above n_bits */
-    unsigned n_bits;
-
-    struct block block;
-    bool in_block;                      /* its header is there */
-    uint8_t head[8 + BLOCK_HEADER_MAX]; /* it, and what came with it */
-    unsigned n_head;
+    struct inflate_head head; /* the header stays in there */
 
     unsigned stored_left;
     unsigned match_len, match_distance; /* what is left of it */
@@ -49,7 +41,6 @@ struct inflate_c {
     uint64_t n_before;    /* bytes given before that ... */
     uint32_t window_len;  /* ... and known before those */
     uint8_t *used;        /* which of the latter are looked back on; NULL: nobody asks */
-    struct history history;
 
     bool fixed; /* is what the tables are of */
     struct huffman huffman;
@@ -63,25 +54,21 @@ static int to_state(struct inflate_c *inf, enum state state)
 
 /* ---- a block's header */
 
-/* What of `head` is not the header's: whole bytes that came now go back, others stay as bits. */
-static void give_back(struct inflate_c *inf, unsigned used_bits, size_t n_new)
+/* What is behind the header in there is not used yet. */
+static void take_rest(struct inflate_c *inf)
 {
-    size_t used = (used_bits + 7) / 8, back = inf->n_head - used;
+    const struct inflate_head *head = &inf->head;
+    unsigned used = head->bit + inf->base.block.is.n_bits;
 
-    if (back > n_new)
-        back = n_new;
-    inf->base.in -= back;
-    inf->base.in_len += back;
-    inf->n_head -= (unsigned)back;
-    for (unsigned i = inf->n_head; i > used_bits / 8; i--)
-        inf->bits = inf->bits << 8 | inf->head[i - 1];
-    inf->bits >>= used_bits % 8;
-    inf->n_bits = inf->n_head * 8 - used_bits;
+    for (unsigned i = head->n; i > used / 8; i--)
+        inf->base.bits = inf->base.bits << 8 | head->bytes[i - 1];
+    inf->base.bits >>= used % 8;
+    inf->base.n_bits = head->n * 8 - used;
 }
 
 static void make_tables(struct inflate_c *inf, const struct block_codes *codes)
 {
-    bool fixed = !inf->block.is.dynamic;
+    bool fixed = !inf->base.block.is.dynamic;
 
     if (!fixed)
         huffman_make(&inf->huffman, codes->lengths, codes->n_literals,
@@ -91,44 +78,23 @@ static void make_tables(struct inflate_c *inf, const struct block_codes *codes)
     inf->fixed = fixed;
 }
 
-/* It begins with the bits that were not used. */
 static int step_block(struct inflate_c *inf)
 {
-    unsigned bit = (8 - inf->n_bits % 8) % 8;
-
-    inf->in_block = false;
-    inf->block.header_bit = bit;
-    inf->n_head = (inf->n_bits + bit) / 8;
-    for (unsigned i = 0; i < inf->n_head; i++)
-        inf->head[i] = (uint8_t)(inf->bits << bit >> (8 * i));
-    inf->bits = 0;
-    inf->n_bits = 0;
+    inflate_head_begin(&inf->head, &inf->base);
     return to_state(inf, HEADER);
 }
 
 static int step_header(struct inflate_c *inf)
 {
-    struct inflate *base = &inf->base;
-    struct block *block = &inf->block;
+    const struct block_header *is = &inf->base.block.is;
     struct block_codes codes;
-    size_t n_new = sizeof(inf->head) - inf->n_head;
-    int r;
+    int r = inflate_head_read(&inf->head, &inf->base, &codes);
 
-    if (n_new > base->in_len)
-        n_new = base->in_len;
-    if (n_new) {
-        memcpy(inf->head + inf->n_head, base->in, n_new);
-        inf->n_head += (unsigned)n_new;
-        base->in += n_new;
-        base->in_len -= n_new;
-    }
-    r = block_read_header(inf->head, inf->n_head, block->header_bit, &block->is, &codes);
     if (r <= 0)
         return r < 0 ? r : INFLATE_MORE_IN;
-    inf->in_block = true;
-    give_back(inf, block->header_bit + block->is.n_bits, n_new);
-    if (block->is.stored) {
-        inf->stored_left = block->is.stored_len;
+    take_rest(inf);
+    if (is->stored) {
+        inf->stored_left = is->stored_len;
         return to_state(inf, STORED);
     }
     make_tables(inf, &codes);
@@ -137,7 +103,7 @@ static int step_header(struct inflate_c *inf)
 
 static int end_block(struct inflate_c *inf, enum inflate_wish wish)
 {
-    to_state(inf, inf->block.is.final ? ENDED : BLOCK);
+    to_state(inf, inf->base.block.is.final ? ENDED : BLOCK);
     return wish == INFLATE_THROUGH ? GO_ON : INFLATE_AT_END;
 }
 
@@ -151,8 +117,8 @@ static void give_byte(struct inflate_c *inf, uint8_t byte)
 
 static void use_bits(struct inflate_c *inf, unsigned n)
 {
-    inf->bits >>= n;
-    inf->n_bits -= n;
+    inf->base.bits >>= n;
+    inf->base.n_bits -= n;
 }
 
 static int step_stored(struct inflate_c *inf, enum inflate_wish wish)
@@ -160,11 +126,11 @@ static int step_stored(struct inflate_c *inf, enum inflate_wish wish)
     struct inflate *base = &inf->base;
     size_t n;
 
-    for (; inf->n_bits && inf->stored_left && base->out_len; inf->stored_left--) {
-        give_byte(inf, (uint8_t)inf->bits);
+    for (; inf->base.n_bits && inf->stored_left && base->out_len; inf->stored_left--) {
+        give_byte(inf, (uint8_t)inf->base.bits);
         use_bits(inf, 8);
     }
-    n = inf->n_bits ? 0 : inf->stored_left;
+    n = inf->base.n_bits ? 0 : inf->stored_left;
     n = n < base->in_len ? n : base->in_len;
     n = n < base->out_len ? n : base->out_len;
     if (n) {
@@ -186,8 +152,8 @@ static void fill_bits(struct inflate_c *inf)
 {
     struct inflate *base = &inf->base;
 
-    for (; inf->n_bits < 56 && base->in_len; inf->n_bits += 8) {
-        inf->bits |= (uint64_t)*base->in++ << inf->n_bits;
+    for (; inf->base.n_bits < 56 && base->in_len; inf->base.n_bits += 8) {
+        inf->base.bits |= (uint64_t)*base->in++ << inf->base.n_bits;
         base->in_len--;
     }
 }
@@ -203,7 +169,7 @@ struct symbol {
 static bool find_symbol(const struct inflate_c *inf, const uint32_t *table, unsigned root,
                         unsigned used, struct symbol *out)
 {
-    uint64_t bits = inf->bits >> used;
+    uint64_t bits = inf->base.bits >> used;
 
     out->begin = used;
     out->entry = table[bits & ((1u << root) - 1)];
@@ -214,12 +180,12 @@ static bool find_symbol(const struct inflate_c *inf, const uint32_t *table, unsi
     }
     out->code = out->begin + huffman_code_bits(out->entry);
     out->n_bits = out->begin + huffman_bits(out->entry);
-    return out->n_bits <= inf->n_bits;
+    return out->n_bits <= inf->base.n_bits;
 }
 
 static unsigned value_of(const struct inflate_c *inf, const struct symbol *symbol)
 {
-    uint64_t bits = inf->bits & ((UINT64_C(1) << symbol->n_bits) - 1);
+    uint64_t bits = inf->base.bits & ((UINT64_C(1) << symbol->n_bits) - 1);
 
     return huffman_value(symbol->entry) + (unsigned)(bits >> symbol->code);
 }
@@ -240,7 +206,7 @@ static void mark_used(const struct inflate_c *inf, unsigned len, unsigned distan
 
 static int begin_match(struct inflate_c *inf, unsigned len, unsigned distance)
 {
-    if (distance > (size_t)(inf->base.out - inf->begin) + history_len(&inf->history))
+    if (distance > (size_t)(inf->base.out - inf->begin) + history_len(&inf->base.history))
         return -EBADMSG;
     inf->match_len = len;
     inf->match_distance = distance;
@@ -308,7 +274,8 @@ static int step_match(struct inflate_c *inf)
                n = inf->match_len < back ? inf->match_len : back;
 
         n = n < base->out_len ? n : base->out_len;
-        memcpy(base->out, history_window(&inf->history) + history_len(&inf->history) - back, n);
+        memcpy(base->out,
+               history_window(&inf->base.history) + history_len(&inf->base.history) - back, n);
         base->out += n;
         base->out_len -= n;
         inf->match_len -= (unsigned)n;
@@ -330,8 +297,8 @@ static int loop_over_symbols(struct inflate_c *inf, enum inflate_wish wish)
         .out = base->out,
         .out_end = base->out + base->out_len,
         .begin = inf->begin,
-        .bits = inf->bits,
-        .n_bits = inf->n_bits,
+        .bits = inf->base.bits,
+        .n_bits = inf->base.n_bits,
     };
     enum inflate_loop_stop stop = inflate_loop(&loop);
 
@@ -339,8 +306,8 @@ static int loop_over_symbols(struct inflate_c *inf, enum inflate_wish wish)
     base->in_len = (size_t)(loop.in_end - loop.in);
     base->out = loop.out;
     base->out_len = (size_t)(loop.out_end - loop.out);
-    inf->bits = loop.bits;
-    inf->n_bits = loop.n_bits;
+    inf->base.bits = loop.bits;
+    inf->base.n_bits = loop.n_bits;
     if (stop == INFLATE_LOOP_MATCH)
         return begin_match(inf, loop.match_len, loop.match_distance);
     if (stop == INFLATE_LOOP_END)
@@ -352,7 +319,7 @@ static int step_symbols(struct inflate_c *inf, enum inflate_wish wish)
 {
     if (wish == INFLATE_TO_SYMBOL)
         return stop_at_symbol(inf, wish);
-    if (inf->n_bits < 64 && inf->base.in_len >= INFLATE_LOOP_IN &&
+    if (inf->base.n_bits < 64 && inf->base.in_len >= INFLATE_LOOP_IN &&
         inf->base.out_len >= INFLATE_LOOP_OUT)
         return loop_over_symbols(inf, wish);
     return inf->base.out_len ? take_symbol(inf, wish) : INFLATE_MORE_OUT;
@@ -369,40 +336,27 @@ static void c_close(struct inflate *base)
 static void begin_inside(struct inflate_c *inf, const struct block *block)
 {
     size_t len = (block->header_bit + block->is.n_bits + 7) / 8;
+    struct block *mine = &inf->base.block;
     struct block_codes codes;
 
     assert(!block->is.stored);
-    memcpy(inf->head, block->header, len);
-    inf->block.header_bit = block->header_bit;
-    block_read_header(inf->head, len, block->header_bit, &inf->block.is, &codes);
+    memcpy(inf->head.bytes, block->header, len);
+    mine->header_bit = block->header_bit;
+    block_read_header(mine->header, len, mine->header_bit, &mine->is, &codes);
     make_tables(inf, &codes);
 }
 
-static void c_begin(struct inflate *base, const uint8_t *window, uint32_t window_len,
-                    const struct block *inside)
+static void c_begin(struct inflate *base, const struct block *inside)
 {
     struct inflate_c *inf = container_of(base, struct inflate_c, base);
 
-    history_reset(&inf->history);
-    history_add(&inf->history, window, window_len);
     inf->begin = inf->end = NULL;
     inf->n_before = 0;
-    inf->window_len = window_len;
+    inf->window_len = history_len(&base->history);
     inf->used = NULL;
-    inf->bits = 0;
-    inf->n_bits = 0;
-    inf->in_block = inside != NULL;
     to_state(inf, inside ? SYMBOLS : BLOCK);
     if (inside)
         begin_inside(inf, inside);
-}
-
-static void c_put_bits(struct inflate *base, uint64_t bits, unsigned n_bits)
-{
-    struct inflate_c *inf = container_of(base, struct inflate_c, base);
-
-    inf->bits = bits;
-    inf->n_bits = n_bits;
 }
 
 static int step(struct inflate_c *inf, enum inflate_wish wish)
@@ -429,7 +383,7 @@ static void c_settle(struct inflate *base)
     struct inflate_c *inf = container_of(base, struct inflate_c, base);
     size_t n = (size_t)(inf->end - inf->begin);
 
-    history_add(&inf->history, inf->begin, n);
+    history_add(&inf->base.history, inf->begin, n);
     inf->n_before += n;
     inf->begin = inf->end = NULL;
 }
@@ -450,42 +404,11 @@ static int c_run(struct inflate *base, enum inflate_wish wish)
     return r;
 }
 
-static const struct block *c_block(const struct inflate *base)
-{
-    const struct inflate_c *inf = container_of(base, struct inflate_c, base);
-
-    return inf->in_block ? &inf->block : NULL;
-}
-
-static const uint8_t *c_window(struct inflate *base, uint32_t *out_len)
-{
-    const struct inflate_c *inf = container_of(base, struct inflate_c, base);
-
-    c_settle(base);
-    *out_len = history_len(&inf->history);
-    return history_window(&inf->history);
-}
-
-static unsigned c_unread(const struct inflate *base)
-{
-    return container_of(base, struct inflate_c, base)->n_bits;
-}
-
-static uint64_t c_unread_bits(const struct inflate *base)
-{
-    return container_of(base, struct inflate_c, base)->bits;
-}
-
 static const struct inflate_ops ops = {
     .close = c_close,
     .begin = c_begin,
-    .put_bits = c_put_bits,
     .run = c_run,
     .settle = c_settle,
-    .block = c_block,
-    .window = c_window,
-    .unread = c_unread,
-    .unread_bits = c_unread_bits,
 };
 
 struct inflate *inflate_clip_new(void)
@@ -495,7 +418,7 @@ struct inflate *inflate_clip_new(void)
     if (!inf)
         return NULL;
     inf->base.ops = &ops;
-    inf->block.header = inf->head;
+    inf->base.block.header = inf->head.bytes;
     inf->fixed = false;
     return &inf->base;
 }
