@@ -36,12 +36,13 @@ struct lower_target {
     uint32_t inode;
 };
 
-struct merge {
-    struct tree *tree;
+struct tree_builder {
+    struct tree_options options;
+    struct tree *tree;        /* NULL: handed out */
     struct tree_names *names; /* the tree's */
     struct tree_walk walk;
     const struct tree_layer *records; /* being applied */
-    unsigned layer;                   /* its index */
+    unsigned layer;                   /* its index: how many are below it */
     const char *dir; /* the directory of the entry before and where it is, or NULL */
     uint32_t dir_at;
     const struct tree_record **links; /* hard links that wait for their target */
@@ -54,7 +55,7 @@ struct merge {
 /* ---- failures */
 
 /* One sentence for a record that cannot be applied; an error that already has its own stays. */
-static int fail(const struct merge *m, const struct tree_record *record, int code)
+static int fail(const struct tree_builder *b, const struct tree_record *record, int code)
 {
     const char *why = "it cannot be applied";
     char path[256];
@@ -69,15 +70,16 @@ static int fail(const struct merge *m, const struct tree_record *record, int cod
         why = "the tree has too many entries";
     else if (code == -ENOMEM)
         why = "out of memory";
-    return err_set(m->err, code, "layer %u: entry %s: %s", m->layer + 1,
+    return err_set(b->err, code, "layer %u: entry %s: %s", b->layer + 1,
                    tree_record_path(record, path, sizeof(path)), why);
 }
 
-static int fail_link(const struct merge *m, const struct tree_record *record, const char *why)
+static int fail_link(const struct tree_builder *b, const struct tree_record *record,
+                     const char *why)
 {
     char path[256], target[160];
 
-    return err_set(m->err, CLIP_EFORMAT, "layer %u: hard link %s to %s: %s", m->layer + 1,
+    return err_set(b->err, CLIP_EFORMAT, "layer %u: hard link %s to %s: %s", b->layer + 1,
                    tree_record_path(record, path, sizeof(path)),
                    err_quote(record->target, strlen(record->target), target, sizeof(target)), why);
 }
@@ -90,9 +92,10 @@ static struct path_name name_of(const struct tree_record *record)
 }
 
 /* A directory that no entry of the layer has told of (yet). */
-static const struct tree_record *made_up_dir(struct merge *m, const struct tree_record *record)
+static const struct tree_record *made_up_dir(struct tree_builder *b,
+                                             const struct tree_record *record)
 {
-    struct tree_record *dir = arena_alloc(&m->tree->arena, sizeof(*dir));
+    struct tree_record *dir = arena_alloc(&b->tree->arena, sizeof(*dir));
 
     if (dir)
         *dir = (struct tree_record){
@@ -107,64 +110,64 @@ static const struct tree_record *made_up_dir(struct merge *m, const struct tree_
 }
 
 /* Where the record's directory is; made if it is missing. Neighbours share their directory. */
-static int find_parent(struct merge *m, const struct tree_record *record, uint32_t *out)
+static int find_parent(struct tree_builder *b, const struct tree_record *record, uint32_t *out)
 {
     const struct tree_record *dir;
     uint32_t at;
     int r;
 
-    if (m->dir == record->dir) {
-        *out = m->dir_at;
+    if (b->dir == record->dir) {
+        *out = b->dir_at;
         return 0;
     }
-    r = walk_find(&m->walk, m->names, record->dir, &at);
+    r = walk_find(&b->walk, b->names, record->dir, &at);
     if (r == -ENOENT) {
-        dir = made_up_dir(m, record);
-        r = dir ? walk_make(&m->walk, m->names, record->dir, dir, m->layer, &at) : -ENOMEM;
+        dir = made_up_dir(b, record);
+        r = dir ? walk_make(&b->walk, b->names, record->dir, dir, b->layer, &at) : -ENOMEM;
     }
     if (r < 0)
-        return fail(m, record, r);
-    m->dir = record->dir;
-    m->dir_at = at;
+        return fail(b, record, r);
+    b->dir = record->dir;
+    b->dir_at = at;
     *out = at;
     return 0;
 }
 
 /* Something is no longer what a walk may have gone through. */
-static void forget_dir(struct merge *m)
+static void forget_dir(struct tree_builder *b)
 {
-    m->dir = NULL;
+    b->dir = NULL;
 }
 
-static int put_inode(struct merge *m, const struct tree_record *record, uint32_t dir,
+static int put_inode(struct tree_builder *b, const struct tree_record *record, uint32_t dir,
                      uint32_t inode)
 {
     const struct path_name what = name_of(record);
-    uint32_t name = names_find(m->names, dir, &what);
+    uint32_t name = names_find(b->names, dir, &what);
     int r;
 
     if (name != NAME_NONE) {
-        forget_dir(m);
-        names_replace(m->names, name, inode);
+        forget_dir(b);
+        names_replace(b->names, name, inode);
         return 0;
     }
-    if (m->names->n_names > TREE_ENTRIES_MAX)
-        return fail(m, record, -EFBIG);
-    r = names_link(m->names, dir, &what, inode, &name);
-    return r < 0 ? fail(m, record, r) : 0;
+    if (b->names->n_names > TREE_ENTRIES_MAX)
+        return fail(b, record, -EFBIG);
+    r = names_link(b->names, dir, &what, inode, &name);
+    return r < 0 ? fail(b, record, r) : 0;
 }
 
 /* ---- what hard links name */
 
 /* The name that the link's target has; NAME_NONE if it is not there. */
-static int find_target(struct merge *m, const struct tree_record *record, uint32_t *out)
+static int find_target(struct tree_builder *b, const struct tree_record *record, uint32_t *out)
 {
     const char *slash = strrchr(record->target, '/');
     const char *base = slash ? slash + 1 : record->target;
     struct path_name what = {base, strlen(base)};
     char *dir = strndup(record->target, slash ? (size_t)(slash - record->target) : 0);
     uint32_t at;
-    int r = dir ? walk_find(&m->walk, m->names, dir, &at) : -ENOMEM;
+    int r = dir ? walk_find(&b->walk, b->names, dir, &at) : -ENOMEM;
 
     free(dir);
     if (r == -ENOENT || r == -ENOTDIR) {
@@ -172,43 +175,43 @@ static int find_target(struct merge *m, const struct tree_record *record, uint32
         return 0;
     }
     if (r < 0)
-        return fail(m, record, r);
-    *out = names_find(m->names, at, &what);
+        return fail(b, record, r);
+    *out = names_find(b->names, at, &what);
     return 0;
 }
 
-static int note_lower_targets(struct merge *m, const struct tree_layer *layer)
+static int note_lower_targets(struct tree_builder *b, const struct tree_layer *layer)
 {
     uint32_t name;
     int r = 0;
 
-    free(m->lower);
-    m->lower = calloc(layer->n_links ? layer->n_links : 1, sizeof(*m->lower));
-    if (!m->lower)
-        return err_set(m->err, -ENOMEM, "out of memory for hard links");
+    free(b->lower);
+    b->lower = calloc(layer->n_links ? layer->n_links : 1, sizeof(*b->lower));
+    if (!b->lower)
+        return err_set(b->err, -ENOMEM, "out of memory for hard links");
     for (size_t i = 0; r == 0 && i < layer->n_records; i++) {
         const struct tree_record *record = &layer->records[i];
         if (record->type != RECORD_HARDLINK)
             continue;
-        r = find_target(m, record, &name);
+        r = find_target(b, record, &name);
         if (r < 0 && r != -ENOMEM)
             r = 0; /* the link's own turn will tell */
-        else if (r == 0 && name != NAME_NONE && !names_is_dir(m->names, name))
-            m->lower[m->n_lower++] = (struct lower_target){record, m->names->names[name].inode};
+        else if (r == 0 && name != NAME_NONE && !names_is_dir(b->names, name))
+            b->lower[b->n_lower++] = (struct lower_target){record, b->names->names[name].inode};
     }
     return r;
 }
 
 /* An inode, or NAME_NONE. Both are in the order of the records. */
-static uint32_t find_lower_target(const struct merge *m, const struct tree_record *link)
+static uint32_t find_lower_target(const struct tree_builder *b, const struct tree_record *link)
 {
-    size_t low = 0, high = m->n_lower;
+    size_t low = 0, high = b->n_lower;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (m->lower[middle].link == link)
-            return m->lower[middle].inode;
-        if (m->lower[middle].link < link)
+        if (b->lower[middle].link == link)
+            return b->lower[middle].inode;
+        if (b->lower[middle].link < link)
             low = middle + 1;
         else
             high = middle;
@@ -218,177 +221,177 @@ static uint32_t find_lower_target(const struct merge *m, const struct tree_recor
 
 /* ---- clearing the way */
 
-static int apply_whiteout(struct merge *m, const struct tree_record *record)
+static int apply_whiteout(struct tree_builder *b, const struct tree_record *record)
 {
     const struct path_name what = name_of(record);
     uint32_t dir, name;
-    int r = walk_find(&m->walk, m->names, record->dir, &dir);
+    int r = walk_find(&b->walk, b->names, record->dir, &dir);
 
     if (r == -ENOENT || r == -ENOTDIR)
         return 0;
     if (r < 0)
-        return fail(m, record, r);
+        return fail(b, record, r);
     if (record->type == RECORD_OPAQUE) {
-        names_empty(m->names, dir);
+        names_empty(b->names, dir);
         return 0;
     }
-    name = names_find(m->names, dir, &what);
+    name = names_find(b->names, dir, &what);
     if (name != NAME_NONE)
-        names_remove(m->names, name);
+        names_remove(b->names, name);
     return 0;
 }
 
 /* A directory in the place of a lower symlink: a marker in it must not reach through that. */
-static int apply_new_dir(struct merge *m, const struct tree_record *record)
+static int apply_new_dir(struct tree_builder *b, const struct tree_record *record)
 {
     const struct path_name what = name_of(record);
     uint32_t dir, name, inode;
-    int r = walk_find(&m->walk, m->names, record->dir, &dir);
+    int r = walk_find(&b->walk, b->names, record->dir, &dir);
 
     if (r < 0 || record->name_len == 0)
         return 0; /* the entry's own turn will tell */
-    name = names_find(m->names, dir, &what);
-    if (name == NAME_NONE || names_is_dir(m->names, name))
+    name = names_find(b->names, dir, &what);
+    if (name == NAME_NONE || names_is_dir(b->names, name))
         return 0;
-    r = names_new_inode(m->names, record, m->layer, &inode);
+    r = names_new_inode(b->names, record, b->layer, &inode);
     if (r < 0)
-        return fail(m, record, r);
-    names_replace(m->names, name, inode);
+        return fail(b, record, r);
+    names_replace(b->names, name, inode);
     return 0;
 }
 
-static int clear_the_way(struct merge *m, const struct tree_layer *layer)
+static int clear_the_way(struct tree_builder *b, const struct tree_layer *layer)
 {
     int r;
 
     if (layer->n_whiteouts == 0)
         return 0;
-    r = note_lower_targets(m, layer);
+    r = note_lower_targets(b, layer);
     for (size_t i = 0; r == 0 && i < layer->n_records; i++)
         if (layer->records[i].type == RECORD_DIR)
-            r = apply_new_dir(m, &layer->records[i]);
+            r = apply_new_dir(b, &layer->records[i]);
     for (size_t i = 0; r == 0 && i < layer->n_records; i++)
         if (layer->records[i].type >= RECORD_WHITEOUT)
-            r = apply_whiteout(m, &layer->records[i]);
+            r = apply_whiteout(b, &layer->records[i]);
     return r;
 }
 
 /* ---- hard links */
 
-static int keep_for_later(struct merge *m, const struct tree_record *record)
+static int keep_for_later(struct tree_builder *b, const struct tree_record *record)
 {
-    size_t cap = m->links_cap ? m->links_cap * 2 : 64;
+    size_t cap = b->links_cap ? b->links_cap * 2 : 64;
     const struct tree_record **grown;
 
-    if (m->n_links == m->links_cap) {
-        grown = realloc(m->links, cap * sizeof(*grown));
+    if (b->n_links == b->links_cap) {
+        grown = realloc(b->links, cap * sizeof(*grown));
         if (!grown)
-            return fail(m, record, -ENOMEM);
-        m->links = grown;
-        m->links_cap = cap;
+            return fail(b, record, -ENOMEM);
+        b->links = grown;
+        b->links_cap = cap;
     }
-    m->links[m->n_links++] = record;
+    b->links[b->n_links++] = record;
     return 0;
 }
 
 /* 1: its target is not there. */
-static int apply_link(struct merge *m, const struct tree_record *record)
+static int apply_link(struct tree_builder *b, const struct tree_record *record)
 {
     const struct path_name what = name_of(record);
     uint32_t target = NAME_NONE, dir;
-    int r = find_target(m, record, &target);
+    int r = find_target(b, record, &target);
 
     if (r < 0)
         return r;
     if (target == NAME_NONE)
         return 1;
-    if (names_is_dir(m->names, target))
-        return fail_link(m, record, "the target is a directory");
-    r = find_parent(m, record, &dir);
-    if (r < 0 || names_find(m->names, dir, &what) == target)
+    if (names_is_dir(b->names, target))
+        return fail_link(b, record, "the target is a directory");
+    r = find_parent(b, record, &dir);
+    if (r < 0 || names_find(b->names, dir, &what) == target)
         return r; /* to itself, as some archivers write it */
-    return put_inode(m, record, dir, m->names->names[target].inode);
+    return put_inode(b, record, dir, b->names->names[target].inode);
 }
 
 /* Has an entry that came after the link taken its name? */
-static bool is_overtaken(struct merge *m, const struct tree_record *link)
+static bool is_overtaken(struct tree_builder *b, const struct tree_record *link)
 {
     const struct path_name what = name_of(link);
-    const struct tree_record *end = m->records->records + m->records->n_records;
+    const struct tree_record *end = b->records->records + b->records->n_records;
     const struct tree_record *record;
     uint32_t dir, name;
 
-    if (walk_find(&m->walk, m->names, link->dir, &dir) < 0)
+    if (walk_find(&b->walk, b->names, link->dir, &dir) < 0)
         return false;
-    name = names_find(m->names, dir, &what);
+    name = names_find(b->names, dir, &what);
     if (name == NAME_NONE)
         return false;
-    record = names_record(m->names, name);
+    record = names_record(b->names, name);
     return record > link && record < end;
 }
 
 /* The target is only where a whiteout of the same layer took it away: unpackers that go by the
  * order of the archive have made the link by then. */
-static int apply_lower_links(struct merge *m)
+static int apply_lower_links(struct tree_builder *b)
 {
     size_t kept = 0;
 
-    for (size_t i = 0; i < m->n_links; i++) {
-        const struct tree_record *link = m->links[i];
-        uint32_t inode = find_lower_target(m, link), dir;
+    for (size_t i = 0; i < b->n_links; i++) {
+        const struct tree_record *link = b->links[i];
+        uint32_t inode = find_lower_target(b, link), dir;
         int r;
 
         if (inode == NAME_NONE) {
-            m->links[kept++] = link;
+            b->links[kept++] = link;
             continue;
         }
-        r = find_parent(m, link, &dir);
+        r = find_parent(b, link, &dir);
         if (r == 0)
-            r = put_inode(m, link, dir, inode);
+            r = put_inode(b, link, dir, inode);
         if (r < 0)
             return r;
     }
-    m->n_links = kept;
+    b->n_links = kept;
     return 0;
 }
 
 /* One round over those that wait; keeps those that still have to, the other way round. */
-static int apply_waiting(struct merge *m)
+static int apply_waiting(struct tree_builder *b)
 {
-    size_t n = m->n_links, kept = 0;
+    size_t n = b->n_links, kept = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const struct tree_record *link = m->links[i];
-        int r = is_overtaken(m, link) ? 0 : apply_link(m, link);
+        const struct tree_record *link = b->links[i];
+        int r = is_overtaken(b, link) ? 0 : apply_link(b, link);
         if (r < 0)
             return r;
         if (r == 1)
-            m->links[kept++] = link;
+            b->links[kept++] = link;
     }
-    m->n_links = kept;
+    b->n_links = kept;
     for (size_t i = 0; i < kept / 2; i++) {
-        const struct tree_record *link = m->links[i];
-        m->links[i] = m->links[kept - 1 - i];
-        m->links[kept - 1 - i] = link;
+        const struct tree_record *link = b->links[i];
+        b->links[i] = b->links[kept - 1 - i];
+        b->links[kept - 1 - i] = link;
     }
     return 0;
 }
 
 /* Links may wait for links, in either direction of the archive, so the direction changes. */
-static int apply_links_that_waited(struct merge *m)
+static int apply_links_that_waited(struct tree_builder *b)
 {
-    size_t before = m->n_links + 1;
+    size_t before = b->n_links + 1;
 
-    for (unsigned round = 0; m->n_links > 0; round++) {
+    for (unsigned round = 0; b->n_links > 0; round++) {
         int r;
-        if (round == LINK_ROUNDS_MAX || (m->n_links == before && m->n_lower == 0))
-            return fail_link(m, m->links[0], "the target is not there");
-        if (m->n_links == before) {
-            r = apply_lower_links(m);
-            m->n_lower = 0;
+        if (round == LINK_ROUNDS_MAX || (b->n_links == before && b->n_lower == 0))
+            return fail_link(b, b->links[0], "the target is not there");
+        if (b->n_links == before) {
+            r = apply_lower_links(b);
+            b->n_lower = 0;
         } else {
-            before = m->n_links;
-            r = apply_waiting(m);
+            before = b->n_links;
+            r = apply_waiting(b);
         }
         if (r < 0)
             return r;
@@ -398,61 +401,61 @@ static int apply_links_that_waited(struct merge *m)
 
 /* ---- entries */
 
-static int apply_root(struct merge *m, const struct tree_record *record)
+static int apply_root(struct tree_builder *b, const struct tree_record *record)
 {
-    struct tree_inode *root = &m->names->inodes[m->names->names[NAME_ROOT].inode];
+    struct tree_inode *root = &b->names->inodes[b->names->names[NAME_ROOT].inode];
 
     root->record = record;
-    root->layer = (uint16_t)m->layer;
+    root->layer = (uint16_t)b->layer;
     return 0;
 }
 
-static int apply_entry(struct merge *m, const struct tree_record *record)
+static int apply_entry(struct tree_builder *b, const struct tree_record *record)
 {
     const struct path_name what = name_of(record);
     uint32_t dir, name, inode;
-    int r = find_parent(m, record, &dir);
+    int r = find_parent(b, record, &dir);
 
     if (r < 0)
         return r;
-    name = names_find(m->names, dir, &what);
-    if (name != NAME_NONE && record->type == RECORD_DIR && names_is_dir(m->names, name)) {
-        inode = m->names->names[name].inode;
-        m->names->inodes[inode].record = record;
-        m->names->inodes[inode].layer = (uint16_t)m->layer;
+    name = names_find(b->names, dir, &what);
+    if (name != NAME_NONE && record->type == RECORD_DIR && names_is_dir(b->names, name)) {
+        inode = b->names->names[name].inode;
+        b->names->inodes[inode].record = record;
+        b->names->inodes[inode].layer = (uint16_t)b->layer;
         return 0;
     }
-    r = names_new_inode(m->names, record, m->layer, &inode);
-    return r < 0 ? fail(m, record, r) : put_inode(m, record, dir, inode);
+    r = names_new_inode(b->names, record, b->layer, &inode);
+    return r < 0 ? fail(b, record, r) : put_inode(b, record, dir, inode);
 }
 
-static int apply_record(struct merge *m, const struct tree_record *record)
+static int apply_record(struct tree_builder *b, const struct tree_record *record)
 {
     int r;
 
     if (record->type >= RECORD_WHITEOUT)
         return 0; /* had its turn */
     if (record->name_len == 0)
-        return apply_root(m, record);
+        return apply_root(b, record);
     if (record->type != RECORD_HARDLINK)
-        return apply_entry(m, record);
-    r = apply_link(m, record);
-    return r == 1 ? keep_for_later(m, record) : r;
+        return apply_entry(b, record);
+    r = apply_link(b, record);
+    return r == 1 ? keep_for_later(b, record) : r;
 }
 
-static int apply_layer(struct merge *m, const struct tree_layer *layer)
+static int apply_layer(struct tree_builder *b, const struct tree_layer *layer)
 {
     int r;
 
-    forget_dir(m);
-    m->records = layer;
-    m->n_links = 0;
-    m->n_lower = 0;
-    r = clear_the_way(m, layer);
+    forget_dir(b);
+    b->records = layer;
+    b->n_links = 0;
+    b->n_lower = 0;
+    r = clear_the_way(b, layer);
     for (size_t i = 0; r == 0 && i < layer->n_records; i++)
-        r = apply_record(m, &layer->records[i]);
+        r = apply_record(b, &layer->records[i]);
     if (r == 0)
-        r = apply_links_that_waited(m);
+        r = apply_links_that_waited(b);
     return r;
 }
 
@@ -548,28 +551,7 @@ static int number_nodes(struct tree *tree)
 
 /* ---- the tree */
 
-static int merge_layers(struct merge *m, struct tree_layer *const *layers, unsigned n_layers)
-{
-    int r = 0;
-
-    for (m->layer = 0; r == 0 && m->layer < n_layers; m->layer++)
-        r = apply_layer(m, layers[m->layer]);
-    free(m->links);
-    free(m->lower);
-    walk_fini(&m->walk);
-    return r;
-}
-
-static uint32_t count_records(struct tree_layer *const *layers, unsigned n_layers)
-{
-    size_t n = 0;
-
-    for (unsigned i = 0; i < n_layers; i++)
-        n += layers[i]->n_records;
-    return n < TREE_ENTRIES_MAX ? (uint32_t)n : TREE_ENTRIES_MAX;
-}
-
-static int tree_new(uint32_t n_names, struct tree **out)
+static int tree_new(struct tree **out)
 {
     struct tree *tree = calloc(1, sizeof(*tree));
     int r;
@@ -577,7 +559,7 @@ static int tree_new(uint32_t n_names, struct tree **out)
     if (!tree)
         return -ENOMEM;
     tree->root = (struct tree_record){.dir = "", .name = "", .mode = 0755, .type = RECORD_DIR};
-    r = names_init(&tree->names, &tree->root, n_names);
+    r = names_init(&tree->names, &tree->root);
     if (r < 0) {
         free(tree);
         return r;
@@ -598,34 +580,81 @@ void tree_free(struct tree *tree)
     free(tree);
 }
 
+/* ---- the builder */
+
+int tree_builder_new(const struct tree_options *options, struct tree_builder **out)
+{
+    struct tree_builder *b = calloc(1, sizeof(*b));
+    int r = b ? tree_new(&b->tree) : -ENOMEM;
+
+    if (r < 0) {
+        free(b);
+        return r;
+    }
+    b->options = *options;
+    b->names = &b->tree->names;
+    *out = b;
+    return 0;
+}
+
+void tree_builder_free(struct tree_builder *b)
+{
+    if (!b)
+        return;
+    tree_free(b->tree);
+    free(b->links);
+    free(b->lower);
+    walk_fini(&b->walk);
+    free(b);
+}
+
+static int fail_for_memory(int r, struct clip_error *err)
+{
+    return err_set(err, r, "out of memory for the tree");
+}
+
+int tree_builder_add(struct tree_builder *b, const struct tree_layer *layer, struct clip_error *err)
+{
+    size_t n = layer->n_records < TREE_ENTRIES_MAX ? layer->n_records : TREE_ENTRIES_MAX;
+    int r = names_reserve(b->names, (uint32_t)n);
+
+    assert(b->layer < UINT16_MAX);
+    if (r < 0)
+        return fail_for_memory(r, err);
+    b->err = err;
+    r = apply_layer(b, layer);
+    b->layer++;
+    return r;
+}
+
+int tree_builder_end(struct tree_builder *b, struct tree **out, struct clip_error *err)
+{
+    int r;
+
+    if (!b->options.keep_runtime_dirs)
+        drop_runtime_dirs(b->names);
+    names_freeze(b->names);
+    r = number_nodes(b->tree);
+    if (r < 0)
+        return fail_for_memory(r, err);
+    *out = b->tree;
+    b->tree = NULL;
+    return 0;
+}
+
 int tree_merge(struct tree_layer *const *layers, unsigned n_layers,
                const struct tree_options *options, struct tree **out, struct clip_error *err)
 {
-    struct merge m = {.err = err};
-    struct tree *tree;
-    int r;
+    struct tree_builder *b;
+    int r = tree_builder_new(options, &b);
 
-    assert(n_layers <= UINT16_MAX);
-    r = tree_new(count_records(layers, n_layers), &tree);
     if (r < 0)
-        return err_set(err, r, "out of memory for the tree");
-    m.tree = tree;
-    m.names = &tree->names;
-    r = merge_layers(&m, layers, n_layers);
-    if (r < 0)
-        goto fail;
-    if (!options->keep_runtime_dirs)
-        drop_runtime_dirs(&tree->names);
-    names_freeze(&tree->names);
-    r = number_nodes(tree);
-    if (r < 0) {
-        err_set(err, r, "out of memory for the tree");
-        goto fail;
-    }
-    *out = tree;
-    return 0;
-fail:
-    tree_free(tree);
+        return fail_for_memory(r, err);
+    for (unsigned i = 0; r == 0 && i < n_layers; i++)
+        r = tree_builder_add(b, layers[i], err);
+    if (r == 0)
+        r = tree_builder_end(b, out, err);
+    tree_builder_free(b);
     return r;
 }
 

@@ -3,7 +3,7 @@
  * Layers' entries merged into one tree, exactly as a correct OCI unpack gives it.
  *
  * Each layer collects its own entries (a tree_layer, filled by whoever decodes that layer, one
- * thread at a time, layers independent of each other); tree_merge() then applies them bottom-up,
+ * thread at a time, layers independent of each other); a builder then applies them bottom-up,
  * whiteouts first, and gives nodes in breadth-first order, children sorted by name bytes. Pure.
  * The rules are in docs/format.md, "The merged tree".
  */
@@ -66,7 +66,19 @@ struct tree_options {
                                themselves too) */
 };
 
-/* layers[0] is the lowest. The tree keeps pointers into the layers: they must outlive it. */
+/* Layers applied one after the other, the lowest first: each can be while those above it are still
+ * being collected. The tree keeps pointers into them: they must outlive it. A builder that has
+ * failed can only be freed. */
+struct tree_builder;
+
+int tree_builder_new(const struct tree_options *options, struct tree_builder **out); /* -ENOMEM */
+int tree_builder_add(struct tree_builder *b, const struct tree_layer *layer,
+                     struct clip_error *err);
+/* No more layers come; once, then the builder can only be freed. */
+int tree_builder_end(struct tree_builder *b, struct tree **out, struct clip_error *err);
+void tree_builder_free(struct tree_builder *b);
+
+/* All of that. layers[0] is the lowest. */
 int tree_merge(struct tree_layer *const *layers, unsigned n_layers,
                const struct tree_options *options, struct tree **out, struct clip_error *err);
 void tree_free(struct tree *tree);

@@ -6,22 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int set_cap(void **array, uint32_t *cap, uint32_t n, size_t item_len)
+{
+    void *grown = realloc(*array, n * item_len);
+
+    if (!grown)
+        return -ENOMEM;
+    *array = grown;
+    *cap = n;
+    return 0;
+}
+
 /* Room for one more in an array that doubles. */
 static int reserve(void **array, uint32_t n, uint32_t *cap, size_t item_len)
 {
-    uint32_t more = *cap ? *cap * 2 : 256;
-    void *grown;
-
     if (n < *cap)
         return 0;
     if (*cap > UINT32_MAX / 4)
         return -EFBIG;
-    grown = realloc(*array, more * item_len);
-    if (!grown)
-        return -ENOMEM;
-    *array = grown;
-    *cap = more;
-    return 0;
+    return set_cap(array, cap, *cap ? *cap * 2 : 256, item_len);
 }
 
 static int new_name(struct tree_names *names, const struct tree_name *what, uint32_t *out)
@@ -53,19 +56,30 @@ int names_new_inode(struct tree_names *names, const struct tree_record *record, 
     return 0;
 }
 
-/* Pages that nobody writes to take no memory; growing by doubling takes twice of it for a while. */
-static int make_room(struct tree_names *names, uint32_t n)
+/* By a half at least, so that many small steps do not copy everything each time. */
+static int reserve_many(void **array, uint32_t n, uint32_t *cap, size_t item_len)
 {
-    names->names = malloc(n * sizeof(*names->names));
-    names->links = malloc(n * sizeof(*names->links));
-    names->inodes = malloc(n * sizeof(*names->inodes));
-    if (!names->names || !names->links || !names->inodes)
-        return -ENOMEM;
-    names->names_cap = names->links_cap = names->inodes_cap = n;
-    return map_reserve(&names->map, n);
+    uint32_t more = *cap + *cap / 2;
+
+    if (n <= *cap)
+        return 0;
+    return set_cap(array, cap, n > more ? n : more, item_len);
 }
 
-int names_init(struct tree_names *names, const struct tree_record *root, uint32_t n)
+int names_reserve(struct tree_names *names, uint32_t n)
+{
+    uint32_t n_names = names->n_names + n, n_inodes = names->n_inodes + n;
+    int r = reserve_many((void **)&names->names, n_names, &names->names_cap, sizeof(*names->names));
+
+    if (r == 0)
+        r = reserve_many((void **)&names->links, n_names, &names->links_cap, sizeof(*names->links));
+    if (r == 0)
+        r = reserve_many((void **)&names->inodes, n_inodes, &names->inodes_cap,
+                         sizeof(*names->inodes));
+    return r < 0 ? r : map_reserve(&names->map, n_names);
+}
+
+int names_init(struct tree_names *names, const struct tree_record *root)
 {
     struct tree_name name = {.bytes = "", .parent = NAME_ROOT};
     uint32_t at;
@@ -73,9 +87,7 @@ int names_init(struct tree_names *names, const struct tree_record *root, uint32_
 
     *names = (struct tree_names){0};
     map_init(&names->map);
-    r = make_room(names, n + 1);
-    if (r == 0)
-        r = names_new_inode(names, root, 0, &name.inode);
+    r = names_new_inode(names, root, 0, &name.inode);
     if (r == 0)
         r = new_name(names, &name, &at);
     if (r < 0) {
