@@ -17,7 +17,7 @@
 #include "engine/work.h"
 #include "index/build_layer.h"
 #include "index/tree.h"
-#include "index/writer.h"
+#include "index/writer_file.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -119,16 +119,12 @@ static void end(struct clip_index *index)
 
 /* ---- the tree and the file */
 
-static void count_result(struct clip_index *index, const struct tree *tree, uint64_t size)
+static void count_result(struct clip_index *index, const struct format_image *facts, uint64_t size)
 {
     struct clip_index_result *result = &index->result;
-    struct tree_node node;
 
-    result->n_entries = tree_n_nodes(tree) - 1;
-    for (uint32_t i = 0; i < tree_n_nodes(tree); i++) {
-        tree_node(tree, i, &node);
-        result->n_files += node.kind == TREE_FILE; /* one with many names is one */
-    }
+    result->n_entries = facts->n_entries;
+    result->n_files = facts->n_files; /* one with many names is one */
     result->n_layers = index->manifest->n_layers;
     for (unsigned i = 0; i < index->manifest->n_layers; i++) {
         const struct writer_layer *layer = layer_result(index->slots[i].layer);
@@ -156,11 +152,21 @@ static int encode_and_save(struct clip_index *index, const struct tree *tree,
         .n_layers = manifest->n_layers,
         .tree = tree,
     };
+    struct writer w;
     uint64_t size;
-    int r = writer_save(&image, index->output, &size, &index->err);
+    int r;
 
+    writer_init(&w, &image);
+    r = writer_put_nodes(&w, &index->err);
     if (r == 0)
-        count_result(index, tree, size);
+        r = writer_put_digests(&w, &index->err);
+    if (r == 0)
+        r = writer_end(&w, &index->err);
+    if (r == 0)
+        r = writer_file_save(&w, index->output, &size, &index->err);
+    if (r == 0)
+        count_result(index, &w.facts, size);
+    writer_fini(&w);
     return r;
 }
 
@@ -496,7 +502,7 @@ int build_start(struct clip_engine *engine, const struct clip_index_options *opt
 
     r = check_options(options, err);
     if (r == 0)
-        r = writer_check(options->output, err);
+        r = writer_file_check(options->output, err);
     if (r < 0)
         return r;
     index = calloc(1, sizeof(*index));

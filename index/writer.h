@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tree and its layers as the bytes of an index file (index/format.h, docs/format.md).
+ * A tree and its layers as the sections of an index file (index/format.h, docs/format.md).
  *
- * Deterministic: the same input gives the same bytes. writer_encode() is pure; writer_save() is
- * for the pool, because it blocks: a temporary file in the same directory, fsync, rename, fsync of
- * the directory; on failure nothing is left behind.
+ * Deterministic: the same input gives the same bytes. Pure.
  */
 #ifndef CLIP_INDEX_WRITER_H
 #define CLIP_INDEX_WRITER_H
 
 #include "index/codec.h"
+#include "index/format.h"
+#include "index/section.h"
 #include "index/tree.h"
 
 /* A checkpoint and the span that begins there, as stored. */
@@ -50,13 +50,22 @@ struct writer_image {
     const struct tree *tree;
 };
 
-/* The whole file in malloc'ed memory; the caller frees. -ENOMEM, -EFBIG. */
-int writer_encode(const struct writer_image *image, uint8_t **out, size_t *out_len,
-                  struct clip_error *err);
-/* What would keep writer_save() from saving there, before the work is done. */
-int writer_check(const char *path, struct clip_error *err);
-/* The same bytes to a file, never all of them in memory twice. Also what the disk says. */
-int writer_save(const struct writer_image *image, const char *path, uint64_t *out_size,
-                struct clip_error *err);
+struct writer {
+    /* read-only, after writer_end() */
+    struct section sections[FORMAT_SECTIONS_END]; /* by type; [0] is not used */
+    struct format_image facts;
+    /* private */
+    const struct writer_image *image;
+    struct section numbers; /* of the files' digests, in the order of the files */
+};
+
+/* `image` and all that it points to have to outlive it. */
+void writer_init(struct writer *w, const struct writer_image *image);
+void writer_fini(struct writer *w);
+/* Two halves, in any order, or on two threads at the same time; then the end. Each may take some
+ * tens of milliseconds. -ENOMEM, -EFBIG: it can only be freed. */
+int writer_put_nodes(struct writer *w, struct clip_error *err);
+int writer_put_digests(struct writer *w, struct clip_error *err); /* layers and spans, too */
+int writer_end(struct writer *w, struct clip_error *err);
 
 #endif

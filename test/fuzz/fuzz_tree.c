@@ -9,7 +9,7 @@
  * for each of them.
  */
 #include "index/image.h"
-#include "index/writer.h"
+#include "index/writer_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +101,7 @@ static void write_and_check(const struct tree *tree, unsigned n_layers)
                                           .uncompressed_size = LAYER_SIZE,
                                           .spans = &span,
                                           .n_spans = 1};
-    if (writer_encode(&image, &bytes, &len, &err) < 0)
+    if (writer_file_encode(&image, &bytes, &len, &err) < 0)
         return;
     if (image_from_memory(bytes, len, &opened, &err) < 0)
         abort();

@@ -101,5 +101,5 @@ int sample_encode(struct sample *s, struct clip_error *err)
     free(s->bytes);
     s->bytes = NULL;
     s->image.tree = s->l.tree;
-    return writer_encode(&s->image, &s->bytes, &s->len, err);
+    return writer_file_encode(&s->image, &s->bytes, &s->len, err);
 }

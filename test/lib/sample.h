@@ -3,7 +3,7 @@
 #ifndef CLIP_TEST_SAMPLE_H
 #define CLIP_TEST_SAMPLE_H
 
-#include "index/writer.h"
+#include "index/writer_file.h"
 #include "test/lib/entries.h"
 
 #define SAMPLE_CONFIG "{\"architecture\":\"amd64\"}"

@@ -487,7 +487,7 @@ static bool chain_opens(void)
     size_t len;
     bool r;
 
-    cr_assert_eq(writer_encode(&f.s.image, &bytes, &len, &f.err), 0, "%s", f.err.message);
+    cr_assert_eq(writer_file_encode(&f.s.image, &bytes, &len, &f.err), 0, "%s", f.err.message);
     r = opens(bytes, len);
     free(bytes);
     return r;
