@@ -2,8 +2,9 @@
 /*
  * The happy path of a build is:
  * - the source resolves the manifest; then start_layers() keeps `jobs` layers in flight until all
- *   are through (index/build_layer.h does the work of one).
- * - one pool job merges the tree, encodes the file and saves it; on_saved() counts the result.
+ *   are through (index/build_layer.h does the work of one). Each that is through goes to the file
+ *   (index/build_file.h), which merges it.
+ * - the file is saved when all are there, and tells the result.
  * Possible failure modes are: the image cannot be resolved, a layer fails (its sentence names the
  * layer), the tree or the file cannot be made. The first failure is kept, the other layers are
  * cancelled, and `done` fires when the last of them has ended. The writer leaves nothing behind.
@@ -14,9 +15,8 @@
 
 #include "engine/log.h"
 #include "engine/slab.h"
-#include "engine/work.h"
+#include "index/build_file.h"
 #include "index/build_layer.h"
-#include "index/tree.h"
 #include "index/writer_file.h"
 
 #include <assert.h>
@@ -56,7 +56,7 @@ struct clip_index {
     unsigned n_running, n_done;
     uint64_t total; /* compressed bytes of all layers */
 
-    struct work save;
+    struct build_file *file; /* NULL: not begun, or through */
     bool saving;
     struct clip_index_result result;
 
@@ -79,6 +79,8 @@ static void fail(struct clip_index *index, int status, const struct clip_error *
     for (unsigned i = 0; index->slots && i < index->manifest->n_layers; i++)
         if (index->slots[i].state == SLOT_RUNS)
             build_layer_cancel(index->slots[i].running);
+    if (index->file)
+        build_file_cancel(index->file);
 }
 
 /* ---- the end */
@@ -117,102 +119,35 @@ static void end(struct clip_index *index)
     source_close(index->source, on_source_closed, index);
 }
 
-/* ---- the tree and the file */
+/* ---- the file */
 
-static void count_result(struct clip_index *index, const struct format_image *facts, uint64_t size)
+static void on_file_end(void *owner, int status, const struct clip_error *err,
+                        const struct clip_index_result *result)
 {
-    struct clip_index_result *result = &index->result;
+    struct clip_index *index = owner;
 
-    result->n_entries = facts->n_entries;
-    result->n_files = facts->n_files; /* one with many names is one */
-    result->n_layers = index->manifest->n_layers;
-    for (unsigned i = 0; i < index->manifest->n_layers; i++) {
-        const struct writer_layer *layer = layer_result(index->slots[i].layer);
-        result->n_checkpoints += layer->n_spans;
-        result->compressed_size += layer->size;
-        result->uncompressed_size += layer->uncompressed_size;
-    }
-    result->index_size = size;
+    index->file = NULL;
+    if (status < 0)
+        fail(index, status, err);
+    else
+        index->result = *result;
+    go_on(index);
 }
 
-static int encode_and_save(struct clip_index *index, const struct tree *tree,
-                           const struct writer_layer *layers)
+static int open_file(struct clip_index *index)
 {
-    const struct manifest *manifest = index->manifest;
-    const struct writer_image image = {
-        .reference = index->store_ref ? index->store_ref : manifest->reference,
-        .manifest_digest = manifest->digest,
-        .manifest_media_type = manifest->media_type,
-        .platform = manifest->platform,
-        .config = manifest->config,
-        .config_len = manifest->config_len,
+    const struct build_file_options options = {
+        .engine = index->engine,
+        .manifest = index->manifest,
+        .path = index->output,
+        .reference = index->store_ref ? index->store_ref : index->manifest->reference,
         .span_size = index->options.span_size,
         .keep_runtime_dirs = index->options.keep_runtime_dirs,
-        .layers = layers,
-        .n_layers = manifest->n_layers,
-        .tree = tree,
+        .on_end = on_file_end,
+        .owner = index,
     };
-    struct writer w;
-    uint64_t size;
-    int r;
 
-    writer_init(&w, &image);
-    r = writer_put_nodes(&w, &index->err);
-    if (r == 0)
-        r = writer_put_digests(&w, &index->err);
-    if (r == 0)
-        r = writer_end(&w, &index->err);
-    if (r == 0)
-        r = writer_file_save(&w, index->output, &size, &index->err);
-    if (r == 0)
-        count_result(index, &w.facts, size);
-    writer_fini(&w);
-    return r;
-}
-
-static int merge_and_save(struct clip_index *index)
-{
-    const struct tree_options options = {.keep_runtime_dirs = index->options.keep_runtime_dirs};
-    unsigned n = index->manifest->n_layers;
-    struct tree_layer **trees = calloc(n ? n : 1, sizeof(trees[0]));
-    struct writer_layer *layers = calloc(n ? n : 1, sizeof(layers[0]));
-    struct tree *tree;
-    int r = -ENOMEM;
-
-    if (!trees || !layers) {
-        err_set(&index->err, r, "out of memory for %u layers", n);
-        goto out;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        trees[i] = layer_tree(index->slots[i].layer);
-        layers[i] = *layer_result(index->slots[i].layer);
-    }
-    r = tree_merge(trees, n, &options, &tree, &index->err);
-    if (r < 0)
-        goto out;
-    r = encode_and_save(index, tree, layers);
-    tree_free(tree);
-out:
-    free(trees);
-    free(layers);
-    return r;
-}
-
-static void save_run(struct work *work)
-{
-    struct clip_index *index = container_of(work, struct clip_index, save);
-
-    index->status = merge_and_save(index);
-}
-
-static void save_done(struct work *work, int status)
-{
-    struct clip_index *index = container_of(work, struct clip_index, save);
-
-    index->saving = false;
-    if (status < 0)
-        index->status = err_set(&index->err, status, "cancelled");
-    end(index);
+    return build_file_open(&options, &index->file, &index->err);
 }
 
 static void tell_phase(struct clip_index *index, enum clip_index_phase phase)
@@ -233,7 +168,7 @@ static void start_save(struct clip_index *index)
     tell_phase(index, CLIP_INDEX_WRITE);
     slab_trim(index->engine); /* from here on memory is for the tree */
     index->saving = true;
-    work_submit(index->engine, &index->save, WORK_BULK, save_run, save_done);
+    build_file_save(index->file);
 }
 
 /* ---- layers */
@@ -310,6 +245,8 @@ static void on_layer_end(void *owner, int status, const struct clip_error *err, 
         say_which_layer(slot, &which);
         fail(index, status, &which);
     } else {
+        if (index->file)
+            build_file_add(index->file, (unsigned)(slot - index->slots), layer);
         tell_layer(slot);
         log_debug(index->engine, "layer %u: decoded", (unsigned)(slot - index->slots) + 1);
     }
@@ -395,18 +332,23 @@ static void go_on(struct clip_index *index)
 {
     struct slot *slot;
 
-    if (index->resolving || index->saving || index->closing_source)
+    if (index->resolving || index->closing_source)
         return;
+    if (index->saving) {
+        if (!index->file)
+            end(index);
+        return;
+    }
     if (index->sink && index->sink->is_busy(index->sink->owner))
         return;
     while (index->status == 0 && may_start_another(index) && (slot = next_slot(index)))
         start_layer(slot);
     if (index->n_running > 0)
         return;
-    if (index->status < 0)
-        end(index);
-    else
+    if (index->status == 0)
         start_save(index);
+    else if (!index->file)
+        end(index);
 }
 
 static int prepare_slots(struct clip_index *index)
@@ -434,6 +376,8 @@ static void on_resolved(struct source_resolve *req, int status)
         index->manifest = req->manifest;
         if (index->status == 0)
             index->status = prepare_slots(index);
+        if (index->status == 0)
+            index->status = open_file(index);
     }
     if (index->status == 0)
         tell_phase(index, CLIP_INDEX_LAYERS);

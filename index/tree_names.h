@@ -51,8 +51,8 @@ struct tree_names {
 
 /* With a root. -ENOMEM. */
 int names_init(struct tree_names *names, const struct tree_record *root);
-/* Room for about n names more, at most TREE_ENTRIES_MAX, so that adding them moves nothing. -ENOMEM,
- * -EFBIG. */
+/* Room for about n names more, at most TREE_ENTRIES_MAX, so that adding them moves nothing.
+ * -ENOMEM, -EFBIG. */
 int names_reserve(struct tree_names *names, uint32_t n);
 void names_fini(struct tree_names *names);
 /* Frees what only looking up and growing need. */
