@@ -52,6 +52,13 @@ int section_reserve(struct section *section, size_t len)
     return section->len + len <= section->cap ? 0 : set_cap(section, section->len + len);
 }
 
+int section_expect(struct section *section, uint32_t n, size_t len)
+{
+    int r = section_reserve(section, n * len);
+
+    return r < 0 ? r : map_reserve(&section->map, n);
+}
+
 int section_append(struct section *section, const void *bytes, size_t len)
 {
     int r = grow(section, len);

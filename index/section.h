@@ -21,6 +21,9 @@ void section_init(struct section *section);
 void section_fini(struct section *section);
 /* Room for `len` bytes more. -ENOMEM, -EFBIG */
 int section_reserve(struct section *section, size_t len);
+/* That, for about n things of `len` bytes that are to be there once. Pages that nobody writes to
+ * take no memory, and what grows by doubling writes to twice as many. -ENOMEM, -EFBIG */
+int section_expect(struct section *section, uint32_t n, size_t len);
 /* -ENOMEM */
 int section_append(struct section *section, const void *bytes, size_t len);
 

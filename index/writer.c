@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STRING_LEN_EXPECTED 32u /* a name, and a symlink's target for some */
+
 static struct section *section_of(struct writer *w, enum format_section_type type)
 {
     return &w->sections[type];
@@ -209,6 +211,8 @@ static int put_nodes(struct writer *w)
     uint32_t n = tree_n_nodes(w->image->tree);
     int r = section_reserve(section_of(w, FORMAT_NODES), n * sizeof(struct format_node));
 
+    if (r == 0)
+        r = section_expect(section_of(w, FORMAT_STRINGS), n, STRING_LEN_EXPECTED);
     for (uint32_t i = 0; r == 0 && i < n; i++)
         r = put_node(w, i);
     w->facts.n_dirs--; /* the root is no entry */
@@ -232,9 +236,12 @@ static int put_digest(struct writer *w, const struct tree_node *node)
 
 static int put_digests(struct writer *w)
 {
-    int r = 0;
+    uint32_t n = tree_n_nodes(w->image->tree);
+    int r = section_expect(section_of(w, FORMAT_DIGESTS), n, DIGEST_LEN);
 
-    for (uint32_t i = 0; r == 0 && i < tree_n_nodes(w->image->tree); i++) {
+    if (r == 0)
+        r = section_reserve(&w->numbers, n * sizeof(uint32_t));
+    for (uint32_t i = 0; r == 0 && i < n; i++) {
         struct tree_node node;
 
         tree_node(w->image->tree, i, &node);
