@@ -197,6 +197,11 @@ void decoder_checkpoint(const struct decoder *decoder, struct checkpoint *out)
     *out = decoder->at;
 }
 
+const uint8_t *decoder_used(const struct decoder *decoder)
+{
+    return decoder->used;
+}
+
 uint64_t decoder_in_off(const struct decoder *decoder)
 {
     return decoder->in_off;

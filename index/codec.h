@@ -57,6 +57,7 @@ struct checkpoint {
     const uint8_t *header; /* whole bytes; header_bit bits of the first byte are to be skipped */
     uint32_t header_bit;
     uint64_t header_bits; /* how many bits */
+    bool watched;         /* decoder_used() will tell what of the window is used */
 };
 
 struct decoder;
@@ -85,6 +86,9 @@ void decoder_end(struct decoder *decoder);
 int decoder_step(struct decoder *decoder, void *out, size_t cap, size_t *out_len,
                  struct clip_error *err);
 void decoder_checkpoint(const struct decoder *decoder, struct checkpoint *out);
+/* Of a checkpoint that was watched, at the next one and at the END: its window's bytes are looked
+ * back on where this has 0xff, else 0. CODEC_WINDOW_MAX bytes, valid until the next step. */
+const uint8_t *decoder_used(const struct decoder *decoder);
 
 /* Bytes of input used up to now, and bytes of output given. */
 uint64_t decoder_in_off(const struct decoder *decoder);

@@ -22,6 +22,7 @@ struct decoder {
     uint64_t out_off; /* bytes of the layer given */
     bool marked;      /* a checkpoint was told: `at` is the last one */
     struct checkpoint at;
+    uint8_t *used; /* of the last one that was watched; the codec's */
 };
 
 /* Is it time for a checkpoint, with bit in_bit of the blob the next? Yes before the first byte,

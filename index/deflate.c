@@ -19,6 +19,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* What a state says besides enum codec_event and errors: ask the next one. */
 #define GO_ON 100
@@ -132,6 +134,9 @@ static int mark_here(struct deflate *d)
 
     *at = (struct checkpoint){.in_bit = bit_off(d), .out_off = d->decoder->out_off};
     at->window = inflate_window(d->inf, &at->window_len);
+    at->watched = at->window_len > 0 && inflate_can_watch(d->inf);
+    if (at->watched)
+        d->state = DEFLATE_MARKED;
     return CODEC_CHECKPOINT;
 }
 
@@ -205,6 +210,21 @@ static int run(struct deflate *d, uint8_t *out, struct portion portion, size_t *
     *out_len = portion.cap - inf->out_len;
     decoder->out_off += *out_len;
     return r;
+}
+
+/* What was seen since the last checkpoint has been asked for by now. */
+static int step_marked(struct deflate *d, struct clip_error *err)
+{
+    struct decoder *decoder = d->decoder;
+
+    if (!decoder->used)
+        decoder->used = malloc(CODEC_WINDOW_MAX);
+    if (!decoder->used)
+        return fail(d, err, -ENOMEM);
+    memset(decoder->used, 0, CODEC_WINDOW_MAX);
+    inflate_watch(d->inf, decoder->used);
+    d->state = DEFLATE_DATA;
+    return GO_ON;
 }
 
 static int step_data(struct deflate *d, uint8_t *out, size_t cap, size_t *out_len,
@@ -299,6 +319,7 @@ void deflate_fini(struct deflate *d)
     if (d->exact != d->fast)
         inflate_free(d->exact);
     inflate_free(d->fast);
+    free(d->decoder->used);
 }
 
 void deflate_begin(struct deflate *d)
@@ -317,6 +338,8 @@ static int step_state(struct deflate *d, uint8_t *out, size_t cap, size_t *out_l
     switch (d->state) {
     case DEFLATE_RESUMED:
         return step_resumed(d);
+    case DEFLATE_MARKED:
+        return step_marked(d, err);
     case DEFLATE_DATA:
         return step_data(d, out, cap, out_len, err);
     case DEFLATE_ENDED:

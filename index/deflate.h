@@ -14,6 +14,7 @@
 
 enum deflate_state {
     DEFLATE_RESUMED, /* at a checkpoint, whose first byte is to come */
+    DEFLATE_MARKED,  /* at one that it has told, and whose window is to be watched */
     DEFLATE_DATA,
     DEFLATE_ENDED
 };

@@ -92,6 +92,16 @@ uint64_t inflate_unread_bits(const struct inflate *inf)
     return inf->bits;
 }
 
+bool inflate_can_watch(const struct inflate *inf)
+{
+    return inf->ops->watch != NULL;
+}
+
+void inflate_watch(struct inflate *inf, uint8_t *used)
+{
+    inf->ops->watch(inf, used);
+}
+
 /* ---- a block's header */
 
 void inflate_head_begin(struct inflate_head *head, struct inflate *inf)

@@ -86,8 +86,9 @@ const uint8_t *inflate_window(struct inflate *inf, uint32_t *out_len);
 unsigned inflate_unread(const struct inflate *inf);
 uint64_t inflate_unread_bits(const struct inflate *inf);
 
-/* Of CLIP alone, once it has begun: used[i] is set to 0xff when byte i of the window that it began
- * with is looked back on. Until it begins again. */
+/* From here on used[i] is set to 0xff when byte i of the window, as it is now, is looked back on.
+ * Until it begins again. Only CLIP can. */
+bool inflate_can_watch(const struct inflate *inf);
 void inflate_watch(struct inflate *inf, uint8_t *used);
 
 /* The CRC-32 of gzip; 0 to begin with. */
@@ -100,6 +101,7 @@ struct inflate_ops {
     void (*begin)(struct inflate *inf, const struct block *inside);
     int (*run)(struct inflate *inf, enum inflate_wish wish);
     void (*settle)(struct inflate *inf); /* NULL: what it gives is in `history` at once */
+    void (*watch)(struct inflate *inf, uint8_t *used); /* NULL: it cannot */
 };
 
 /* For the backends, too: a header on its way, and what came with it. */

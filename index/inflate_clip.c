@@ -38,9 +38,10 @@ struct inflate_c {
     unsigned match_len, match_distance; /* what is left of it */
 
     uint8_t *begin, *end; /* what it gave in one piece and has not copied; NULL: nothing */
-    uint64_t n_before;    /* bytes given before that ... */
-    uint32_t window_len;  /* ... and known before those */
-    uint8_t *used;        /* which of the latter are looked back on; NULL: nobody asks */
+
+    uint8_t *used;       /* what of the window is looked back on; NULL: nobody asks */
+    uint32_t window_len; /* as it was when that began */
+    uint64_t n_before;   /* bytes given since, before `begin` */
 
     bool fixed; /* is what the tables are of */
     struct huffman huffman;
@@ -195,7 +196,7 @@ static bool find_literal(const struct inflate_c *inf, struct symbol *out)
     return find_symbol(inf, inf->huffman.literals, HUFFMAN_LITERAL_ROOT, 0, out);
 }
 
-/* Those that are from before the first byte that was given. */
+/* Those that are from before the first byte that was given since. */
 static void mark_used(const struct inflate_c *inf, unsigned len, unsigned distance)
 {
     uint64_t given = inf->n_before + (uint64_t)(inf->base.out - inf->begin);
@@ -351,8 +352,6 @@ static void c_begin(struct inflate *base, const struct block *inside)
     struct inflate_c *inf = container_of(base, struct inflate_c, base);
 
     inf->begin = inf->end = NULL;
-    inf->n_before = 0;
-    inf->window_len = history_len(&base->history);
     inf->used = NULL;
     to_state(inf, inside ? SYMBOLS : BLOCK);
     if (inside)
@@ -404,11 +403,22 @@ static int c_run(struct inflate *base, enum inflate_wish wish)
     return r;
 }
 
+static void c_watch(struct inflate *base, uint8_t *used)
+{
+    struct inflate_c *inf = container_of(base, struct inflate_c, base);
+
+    c_settle(base);
+    inf->used = used;
+    inf->window_len = history_len(&base->history);
+    inf->n_before = 0;
+}
+
 static const struct inflate_ops ops = {
     .close = c_close,
     .begin = c_begin,
     .run = c_run,
     .settle = c_settle,
+    .watch = c_watch,
 };
 
 struct inflate *inflate_clip_new(void)
@@ -421,10 +431,4 @@ struct inflate *inflate_clip_new(void)
     inf->base.block.header = inf->head.bytes;
     inf->fixed = false;
     return &inf->base;
-}
-
-void inflate_watch(struct inflate *base, uint8_t *used)
-{
-    assert(base->ops == &ops);
-    container_of(base, struct inflate_c, base)->used = used;
 }

@@ -36,6 +36,7 @@ struct inflating {
     bool ended;
     enum codec codec;
     struct decoder *decoder; /* NULL until the codec is known */
+    bool watched;            /* the last checkpoint's window */
 
     uint64_t fed;             /* bytes of the blob that were fed */
     struct layer_piece piece; /* what was not taken of it */
@@ -71,13 +72,22 @@ struct layer {
 
 /* ---- inflate */
 
+/* What is used of the last checkpoint's window; NULL: nobody has watched. */
+static const uint8_t *find_used(const struct inflating *in)
+{
+    return in->watched ? decoder_used(in->decoder) : NULL;
+}
+
 static int on_checkpoint(struct layer *layer, struct layer_chunk *chunk)
 {
+    struct inflating *in = &layer->inflate;
+    const uint8_t *used = find_used(in);
     struct checkpoint at;
 
-    decoder_checkpoint(layer->inflate.decoder, &at);
+    decoder_checkpoint(in->decoder, &at);
     chunk->cuts[chunk->n_cuts++] = chunk->len;
-    return seal_marks_add(&layer->inflate.piece.marks, &at);
+    in->watched = at.watched;
+    return seal_marks_add(&in->piece.marks, &at, used);
 }
 
 /* With the head complete, or the blob at its end: which codec? */
@@ -435,7 +445,7 @@ int layer_finish(struct layer *layer, struct clip_error *err)
 
     tar_finish(p->tar);
     r = parse_events(p, err);
-    if (r == 0 && seal_end(layer->seal, p->out_off) < 0)
+    if (r == 0 && seal_end(layer->seal, p->out_off, find_used(&layer->inflate)) < 0)
         r = err_set(err, -ENOMEM, "out of memory for spans");
     if (r == 0)
         r = check_blob(layer, err);

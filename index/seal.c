@@ -4,8 +4,9 @@
  * - its mark ends the span before and begins this one; bytes are hashed for the blob and the span
  *   at the same time. A mark may lie a little behind the bytes that came with it, so the last of
  *   what came (`carry`) stay unhashed until the next are there.
- * - where there is a window the span's first bytes are captured too, until there are enough to
- *   reduce it; then it is packed and the raw one is gone.
+ * - where there is a window it is reduced to what is used of it, and packed; then the raw one is
+ *   gone. What is used the next mark tells, if the decoder could see it. If not, the span's first
+ *   bytes are captured, too, until there are enough to find out.
  * Possible failure modes are: no memory. Then it can only be freed.
  */
 #include "index/seal.h"
@@ -33,7 +34,7 @@ struct seal {
     struct seal_mark *mark; /* the last span's, as long as its window is raw */
     uint8_t *capture;
     size_t capture_len;
-    uint8_t *packed; /* room for a packed window of any length */
+    struct zran_packer *packer;
 };
 
 /* ---- marks */
@@ -44,10 +45,11 @@ static size_t header_len(const struct checkpoint *at)
                                            : 0;
 }
 
-int seal_marks_add(struct seal_marks *marks, const struct checkpoint *at)
+int seal_marks_add(struct seal_marks *marks, const struct checkpoint *at, const uint8_t *used)
 {
     size_t window_len = at->window_len, len = header_len(at);
-    struct seal_mark *mark = malloc(sizeof(*mark) + window_len + len);
+    size_t used_len = used ? CODEC_WINDOW_MAX : 0;
+    struct seal_mark *mark = malloc(sizeof(*mark) + window_len + len + used_len);
 
     if (!mark)
         return -ENOMEM;
@@ -59,6 +61,7 @@ int seal_marks_add(struct seal_marks *marks, const struct checkpoint *at)
         memcpy(mark->bytes, at->window, window_len);
     if (len)
         memcpy(mark->bytes + window_len, at->header, len);
+    mark->used = used ? memcpy(mark->bytes + window_len + len, used, used_len) : NULL;
     if (marks->last)
         marks->last->next = mark;
     else
@@ -109,7 +112,7 @@ static void capture(struct seal *seal, const uint8_t *bytes, size_t len)
 {
     size_t room = SEAL_CAPTURE_MAX - seal->capture_len;
 
-    if (!seal->mark)
+    if (!seal->mark || seal->mark->at.watched)
         return;
     if (len > room)
         len = room;
@@ -134,28 +137,36 @@ static void take_for_both(struct seal *seal, const uint8_t *bytes, size_t len)
     capture(seal, bytes, len);
 }
 
-/* Packs the last span's window once the bytes that follow it are known, or will not come. */
-static int settle_window(struct seal *seal, uint64_t span_len)
+/* What is left of the last span's window, in its place; all of it if nobody knows what is used. */
+static uint32_t reduce(struct seal *seal, uint64_t span_len, const uint8_t *used)
+{
+    struct seal_mark *mark = seal->mark;
+    uint32_t len = mark->at.window_len;
+    int r;
+
+    if (mark->at.watched)
+        return zran_keep(used, mark->bytes, len);
+    r = zran_reduce(&mark->at, seal->capture, seal->capture_len, span_len, mark->bytes, len);
+    return r < 0 ? len : (uint32_t)r;
+}
+
+/* Packs it once it is known what is used, or will not be. */
+static int settle_window(struct seal *seal, uint64_t span_len, const uint8_t *used)
 {
     struct writer_span *span = &seal->spans[seal->n_spans - 1];
     struct seal_mark *mark = seal->mark;
-    uint8_t *window = mark->bytes, *packed;
-    uint32_t len = mark->at.window_len;
-    int r = zran_reduce(&mark->at, seal->capture, seal->capture_len, span_len, window, len);
+    uint32_t len = reduce(seal, span_len, used);
+    const uint8_t *packed;
+    uint8_t *copy;
 
-    if (r >= 0)
-        len = (uint32_t)r;
-    r = zran_pack(window, len, seal->packed, zran_pack_bound(CODEC_WINDOW_MAX));
+    len = zran_pack(seal->packer, mark->bytes, len, &packed);
     free(mark);
     seal->mark = NULL;
-    if (r < 0)
-        return r;
-    packed = malloc((size_t)r + 1);
-    if (!packed)
+    copy = malloc(len);
+    if (!copy)
         return -ENOMEM;
-    memcpy(packed, seal->packed, (size_t)r);
-    span->window = packed;
-    span->window_len = (uint32_t)r;
+    span->window = memcpy(copy, packed, len);
+    span->window_len = len;
     return 0;
 }
 
@@ -179,13 +190,13 @@ static int hash_to(struct seal *seal, uint64_t to)
         seal->blob_off = to;
     }
     if (seal->mark && seal->capture_len == SEAL_CAPTURE_MAX)
-        return settle_window(seal, UINT64_MAX);
+        return settle_window(seal, UINT64_MAX, NULL);
     return 0;
 }
 
 /* ---- spans */
 
-static int end_span(struct seal *seal, uint64_t in_end, uint64_t out_end)
+static int end_span(struct seal *seal, uint64_t in_end, uint64_t out_end, const uint8_t *used)
 {
     struct writer_span *span;
     int r = hash_to(seal, in_end);
@@ -194,7 +205,7 @@ static int end_span(struct seal *seal, uint64_t in_end, uint64_t out_end)
         return r;
     span = &seal->spans[seal->n_spans - 1];
     if (seal->mark)
-        r = settle_window(seal, out_end - span->out_off);
+        r = settle_window(seal, out_end - span->out_off, used);
     sha256_final(&seal->span, &span->fetched);
     span->in_end = in_end;
     return r;
@@ -258,7 +269,7 @@ static int begin_span(struct seal *seal, struct seal_mark *mark)
 
 static int on_mark(struct seal *seal, struct seal_mark *mark)
 {
-    int r = end_span(seal, (mark->at.in_bit + 7) / 8, mark->at.out_off);
+    int r = end_span(seal, (mark->at.in_bit + 7) / 8, mark->at.out_off, mark->used);
 
     if (r < 0) {
         free(mark);
@@ -299,9 +310,9 @@ int seal_take(struct seal *seal, const uint8_t *bytes, size_t len, struct seal_m
     return r;
 }
 
-int seal_end(struct seal *seal, uint64_t out_len)
+int seal_end(struct seal *seal, uint64_t out_len, const uint8_t *used)
 {
-    return end_span(seal, seal->off, out_len);
+    return end_span(seal, seal->off, out_len, used);
 }
 
 struct writer_span *seal_spans(struct seal *seal, size_t *out_n)
@@ -322,8 +333,7 @@ int seal_new(struct seal **out)
     if (!seal)
         return -ENOMEM;
     seal->capture = malloc(SEAL_CAPTURE_MAX);
-    seal->packed = malloc(zran_pack_bound(CODEC_WINDOW_MAX));
-    if (!seal->capture || !seal->packed) {
+    if (!seal->capture || zran_packer_new(&seal->packer) < 0) {
         seal_free(seal);
         return -ENOMEM;
     }
@@ -343,6 +353,6 @@ void seal_free(struct seal *seal)
     free(seal->spans);
     free(seal->mark);
     free(seal->capture);
-    free(seal->packed);
+    zran_packer_free(seal->packer);
     free(seal);
 }

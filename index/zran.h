@@ -28,12 +28,16 @@ int zran_open(enum codec codec, const struct checkpoint *at, struct decoder **ou
 int zran_take(struct decoder *decoder, void *out, size_t out_len, struct clip_error *err);
 
 /*
- * Which bytes of a window a span really uses: only output bytes below 32 KiB can reach back into
- * it, so these are decoded, and the inflater tells. `in` holds the span's first compressed bytes
- * (as many as are needed for 32 KiB of output, or all). Unused bytes of `window` are set to zero,
- * and leading unused bytes are cut away: returns the new length (the used tail), moved to the front
- * of `window`. -ENODATA when `in` was not enough to know: the window is then untouched and must be
- * kept whole.
+ * A window reduced to what a span uses of it, as decoder_used() tells: other bytes are set to zero,
+ * and those in front are cut away. Returns the new length (the used tail), moved to the front of
+ * `window`.
+ */
+uint32_t zran_keep(const uint8_t *used, uint8_t *window, uint32_t window_len);
+/*
+ * The same where no decoder has watched: only output bytes below 32 KiB can reach back into it, so
+ * these are decoded. `in` holds the span's first compressed bytes (as many as are needed for 32 KiB
+ * of output, or all). -ENODATA when `in` was not enough to know: the window is then untouched and
+ * must be kept whole.
  */
 int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint64_t span_len,
                 uint8_t *window, uint32_t window_len);
@@ -42,11 +46,16 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
  * The form in which a window is stored: a method byte, then for method 0 the window, for method 1 a
  * zstd frame of: the number of runs (2 bytes, little-endian); per run two LEB128 numbers, how many
  * zeros come before it and how long it is; the bytes of all runs.
- * pack: out must hold zran_pack_bound() bytes; the packed length is returned, or -ENOMEM.
+ * pack: the packer's memory is used again for the next one, and `out` lies in there; the packed
+ * length is returned, at most one more than the window's.
  * unpack: at most CODEC_WINDOW_MAX bytes; the raw length is returned, -EBADMSG on anything else.
  */
-size_t zran_pack_bound(uint32_t window_len);
-int zran_pack(const uint8_t *window, uint32_t window_len, uint8_t *out, size_t out_cap);
+struct zran_packer;
+
+int zran_packer_new(struct zran_packer **out); /* -ENOMEM */
+void zran_packer_free(struct zran_packer *packer);
+uint32_t zran_pack(struct zran_packer *packer, const uint8_t *window, uint32_t window_len,
+                   const uint8_t **out);
 int zran_unpack(const uint8_t *packed, size_t packed_len, uint8_t *out);
 
 #endif

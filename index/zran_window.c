@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How windows get small (most bytes of most windows are never looked back on):
- * - zran_reduce(), when the index is built, decodes the span's first 32 KiB, and the inflater tells
- *   which bytes of the window it looks back on (inflate_watch()).
+ * - zran_keep() keeps what the inflater has seen to be used while it went on (inflate_watch()).
+ *   zran_reduce() is for those that cannot see it: it decodes the span's first 32 KiB by one that
+ *   can.
  * - zran_pack() writes what is left as runs: how long each hole and each run of bytes is, then all
  *   the bytes, and that through zstd. Of other forms zstd over the window with its holes took six
  *   times as long for 1.01 times as much, deflate 120 times as long for 1.03 times as much.
@@ -40,15 +41,14 @@ static int find_used(struct reduction *red, const struct checkpoint *at, const v
     return r;
 }
 
-/* Zeros where nothing is used, and none of that in front. */
-static uint32_t keep_used(const struct reduction *red, uint8_t *window, uint32_t window_len)
+uint32_t zran_keep(const uint8_t *used, uint8_t *window, uint32_t window_len)
 {
     uint32_t front = 0;
 
-    while (front < window_len && !red->used[front])
+    while (front < window_len && !used[front])
         front++;
     for (uint32_t i = front; i < window_len; i++)
-        window[i] &= red->used[i];
+        window[i] &= used[i];
     memmove(window, window + front, window_len - front);
     return window_len - front;
 }
@@ -67,7 +67,7 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
     if (!red)
         return -ENOMEM;
     if (find_used(red, at, in, in_len, out_len) == 0)
-        r = (int)keep_used(red, window, window_len);
+        r = (int)zran_keep(red->used, window, window_len);
     free(red);
     return r;
 }
@@ -141,32 +141,55 @@ static void make_plain(const uint8_t *window, uint32_t len, struct plain *plain)
     memcpy(plain->head + plain->n_head, plain->bytes, plain->n_bytes);
 }
 
-size_t zran_pack_bound(uint32_t window_len)
+struct zran_packer {
+    ZSTD_CCtx *zstd;
+    struct plain plain;
+    uint8_t packed[1 + ZSTD_COMPRESSBOUND(PLAIN_MAX)];
+};
+
+int zran_packer_new(struct zran_packer **out)
 {
-    return 1 + ZSTD_compressBound(window_len + PLAIN_MAX - CODEC_WINDOW_MAX);
+    struct zran_packer *packer = malloc(sizeof(*packer));
+
+    if (!packer)
+        return -ENOMEM;
+    packer->zstd = ZSTD_createCCtx();
+    if (!packer->zstd) {
+        free(packer);
+        return -ENOMEM;
+    }
+    *out = packer;
+    return 0;
 }
 
-int zran_pack(const uint8_t *window, uint32_t window_len, uint8_t *out, size_t out_cap)
+void zran_packer_free(struct zran_packer *packer)
 {
-    struct plain *plain;
+    if (!packer)
+        return;
+    ZSTD_freeCCtx(packer->zstd);
+    free(packer);
+}
+
+uint32_t zran_pack(struct zran_packer *packer, const uint8_t *window, uint32_t window_len,
+                   const uint8_t **out)
+{
+    struct plain *plain = &packer->plain;
+    uint8_t *packed = packer->packed;
     size_t n;
 
-    assert(window_len <= CODEC_WINDOW_MAX && out_cap >= zran_pack_bound(window_len));
-    plain = malloc(sizeof(*plain));
-    if (!plain)
-        return -ENOMEM;
+    assert(window_len <= CODEC_WINDOW_MAX);
     make_plain(window, window_len, plain);
-    n = ZSTD_compress(out + 1, out_cap - 1, plain->head, plain->n_head + plain->n_bytes,
-                      PACK_LEVEL);
-    free(plain);
-    out[0] = PACKED_RUNS;
+    n = ZSTD_compressCCtx(packer->zstd, packed + 1, sizeof(packer->packed) - 1, plain->head,
+                          plain->n_head + plain->n_bytes, PACK_LEVEL);
+    packed[0] = PACKED_RUNS;
     if (ZSTD_isError(n) || n >= window_len) {
-        out[0] = PACKED_RAW;
+        packed[0] = PACKED_RAW;
         n = window_len;
         if (n)
-            memcpy(out + 1, window, n);
+            memcpy(packed + 1, window, n);
     }
-    return (int)(1 + n);
+    *out = packed;
+    return (uint32_t)(1 + n);
 }
 
 /* A plain form being read. */

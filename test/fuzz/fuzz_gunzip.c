@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bytes as a gzip blob: our decoder by each inflater, and zlib's own. All give the same bytes, or
- * all refuse; ours tell the same checkpoints, and each goes on at the others'. The first byte says
- * how the rest is cut, and how long spans are.
+ * all refuse; ours tell the same checkpoints, and each goes on at the others'. What one has seen to
+ * be used of a window is what a second decoding finds. The first byte says how the rest is cut, and
+ * how long spans are.
  */
 #include "index/decoder.h"
 #include "index/gunzip.h"
@@ -21,6 +22,7 @@
 struct mark {
     struct checkpoint at;
     uint8_t window[CODEC_WINDOW_MAX];
+    uint8_t used[CODEC_WINDOW_MAX]; /* of one that was watched */
     uint8_t header[512];
 };
 
@@ -43,6 +45,15 @@ static void *must(void *memory)
 {
     check(memory != NULL);
     return memory;
+}
+
+/* Of the last mark, whose span has ended. */
+static void keep_used(struct decoder *decoder, struct result *to)
+{
+    struct mark *last = &to->marks[(to->n_marks - 1) % MARKS_MAX];
+
+    if (to->n_marks > 0 && last->at.watched)
+        memcpy(last->used, decoder_used(decoder), CODEC_WINDOW_MAX);
 }
 
 static void keep_mark(struct decoder *decoder, struct result *to)
@@ -73,6 +84,8 @@ static int run(struct decoder *decoder, struct result *to, size_t cap)
         check(n <= room);
         to->len += n;
         to->full = to->len == OUT_MAX;
+        if (r == CODEC_CHECKPOINT || r == CODEC_END)
+            keep_used(decoder, to);
         if (r == CODEC_CHECKPOINT)
             keep_mark(decoder, to);
     } while (!to->full && (r == CODEC_CHECKPOINT || r == CODEC_MORE_OUT));
@@ -159,6 +172,25 @@ static void assert_resumes(enum inflate_backend backend, const struct result *fr
     free(out);
 }
 
+static void assert_used_is_right(const struct result *from, unsigned i, const uint8_t *in,
+                                 size_t len)
+{
+    const struct mark *mark = &from->marks[i];
+    uint64_t end = i + 1 < from->n_marks ? from->marks[i + 1].at.out_off : from->len;
+    size_t off = (size_t)mark->at.in_bit / 8;
+    uint8_t kept[CODEC_WINDOW_MAX], reduced[CODEC_WINDOW_MAX];
+    uint32_t n = mark->at.window_len;
+    int r;
+
+    if (!mark->at.watched)
+        return;
+    memcpy(kept, mark->window, n);
+    memcpy(reduced, mark->window, n);
+    r = zran_reduce(&mark->at, in + off, len - off, end - mark->at.out_off, reduced, n);
+    check(r >= 0 && zran_keep(mark->used, kept, n) == (uint32_t)r);
+    check(memcmp(kept, reduced, (size_t)r) == 0);
+}
+
 static void check_blob(const uint8_t *in, size_t len, size_t cut, uint64_t span,
                        struct result r[N_RESULTS])
 {
@@ -173,6 +205,10 @@ static void check_blob(const uint8_t *in, size_t len, size_t cut, uint64_t span,
         assert_same_marks(&r[0], &r[i]);
     if (!r[0].good || r[0].n_marks > MARKS_MAX)
         return;
+    for (unsigned i = 0; i < r[0].n_marks; i++) {
+        assert_used_is_right(&r[0], i, in, len);
+        assert_used_is_right(&r[1], i, in, len);
+    }
     for (unsigned i = 0; i < r[0].n_marks; i += 1 + r[0].n_marks / 4) {
         assert_resumes(INFLATE_CLIP, &r[0], i, in, len);
         assert_resumes(INFLATE_ISAL, &r[0], i, in, len);

@@ -24,6 +24,15 @@ static void *copy(const void *bytes, size_t len)
     return made;
 }
 
+/* Of the last mark, whose span has ended. */
+static void keep_used(struct run *run)
+{
+    struct decoded *to = run->to;
+
+    if (to->n_marks > 0 && to->marks[to->n_marks - 1].watched)
+        to->used[to->n_marks - 1] = copy(decoder_used(run->decoder), CODEC_WINDOW_MAX);
+}
+
 static void add_mark(struct run *run)
 {
     struct checkpoint *at = &run->to->marks[run->to->n_marks++];
@@ -59,6 +68,8 @@ static void run_steps(struct run *run)
 
         to->r = decoder_step(run->decoder, run->room, run->cap, &n, &to->err);
         keep_output(run, n);
+        if (to->r == CODEC_CHECKPOINT || to->r == CODEC_END)
+            keep_used(run);
         if (to->r == CODEC_CHECKPOINT)
             add_mark(run);
     } while (to->r == CODEC_CHECKPOINT || to->r == CODEC_MORE_OUT);
@@ -98,6 +109,7 @@ void decoded_free(struct decoded *decoded)
     for (unsigned i = 0; i < decoded->n_marks; i++) {
         free((void *)decoded->marks[i].window);
         free((void *)decoded->marks[i].header);
+        free(decoded->used[i]);
     }
     decoded->n_marks = 0;
     bytes_free(&decoded->out);

@@ -11,6 +11,7 @@
 struct decoded {
     struct bytes out;
     struct checkpoint marks[DECODED_MARKS]; /* their windows and headers are copies */
+    uint8_t *used[DECODED_MARKS];           /* of a watched one's window, a copy; else NULL */
     unsigned n_marks;
     int r; /* CODEC_END, or the error */
     uint64_t in_off;

@@ -17,6 +17,7 @@ static struct fixture {
     uint8_t unpacked[CODEC_WINDOW_MAX];
     uint8_t packed[CODEC_WINDOW_MAX + 4096];
     size_t packed_len;
+    struct zran_packer *packer;
     struct bytes plain, blob;
     struct decoded decoded;
     struct clip_error err;
@@ -26,10 +27,12 @@ static void set_up(void)
 {
     memset(&f, 0, sizeof(f));
     f.plain = packed_plain(LEN, 5);
+    cr_assert_eq(zran_packer_new(&f.packer), 0);
 }
 
 static void tear_down(void)
 {
+    zran_packer_free(f.packer);
     bytes_free(&f.plain);
     bytes_free(&f.blob);
     decoded_free(&f.decoded);
@@ -42,11 +45,12 @@ TestSuite(zran, .init = set_up, .fini = tear_down, .timeout = 300);
 /* Returns the packed length. */
 static size_t assert_packs(uint32_t len)
 {
-    int r = zran_pack(f.window, len, f.packed, sizeof(f.packed));
+    const uint8_t *packed;
 
-    cr_assert_gt(r, 0);
-    cr_assert_leq(r, (int)len + 1);
-    f.packed_len = (size_t)r;
+    f.packed_len = zran_pack(f.packer, f.window, len, &packed);
+    cr_assert_gt(f.packed_len, 0);
+    cr_assert_leq(f.packed_len, len + 1);
+    memcpy(f.packed, packed, f.packed_len);
     memset(f.unpacked, 0xee, sizeof(f.unpacked));
     cr_assert_eq(zran_unpack(f.packed, f.packed_len, f.unpacked), (int)len);
     cr_assert_eq(memcmp(f.unpacked, f.window, len), 0);
@@ -57,7 +61,6 @@ Test(zran, packs_windows_of_every_sort)
 {
     static const uint32_t lens[] = {0, 1, 2, 3, 5, 100, 4096, 32767, CODEC_WINDOW_MAX};
 
-    cr_assert_leq(zran_pack_bound(CODEC_WINDOW_MAX), sizeof(f.packed));
     for (size_t i = 0; i < 9; i++) {
         memset(f.window, 0, sizeof(f.window));
         assert_packs(lens[i]);
@@ -271,6 +274,55 @@ Test(zran, keeps_a_window_whole_that_it_cannot_know)
     decode_plain((struct gzip_how){.level = 6});
     cr_assert_eq(reduce(3, 10), -ENODATA);
     cr_assert_eq(memcmp(f.window, f.decoded.marks[3].window, f.decoded.marks[3].window_len), 0);
+}
+
+/* By any cut of the bytes. */
+static void assert_watches_what_is_used(enum drip_how how, size_t cap)
+{
+    struct decoder *decoder;
+    unsigned n_watched = 0;
+
+    decoded_free(&f.decoded);
+    cr_assert_eq(gunzip_new(INFLATE_CLIP, &decoder), 0);
+    decoder->span_size = SPAN;
+    decode(decoder, f.blob, how, cap, &f.decoded);
+    for (unsigned i = 0; i < f.decoded.n_marks; i++) {
+        const struct checkpoint *at = &f.decoded.marks[i];
+        uint8_t window[CODEC_WINDOW_MAX];
+        int r;
+
+        cr_assert_eq(at->watched, at->window_len > 0);
+        if (!at->watched)
+            continue;
+        r = reduce(i, SIZE_MAX);
+        memcpy(window, at->window, at->window_len);
+        cr_assert_eq(zran_keep(f.decoded.used[i], window, at->window_len), (uint32_t)r);
+        cr_assert_eq(memcmp(window, f.window, (size_t)r), 0);
+        n_watched++;
+    }
+    cr_assert_gt(n_watched, 0);
+}
+
+static void assert_watches_blob(struct bytes blob)
+{
+    bytes_free(&f.blob);
+    f.blob = blob;
+    for (enum drip_how how = DRIP_WHOLE; how <= DRIP_RANDOM; how++) {
+        assert_watches_what_is_used(how, 1000);
+        assert_watches_what_is_used(how, 1u << 20);
+    }
+}
+
+Test(zran, sees_what_is_used_as_a_second_decoding_does)
+{
+    struct bytes members = packed_gzip(f.plain.at, SPAN + 5000, (struct gzip_how){.level = 6});
+
+    assert_watches_blob(packed_gzip(f.plain.at, f.plain.len, (struct gzip_how){.level = 6}));
+    assert_watches_blob(
+        packed_member(0, packed_fixed_block(f.plain.at, f.plain.len), f.plain.at, f.plain.len));
+    /* what follows the checkpoint is less than a window, then a member that cannot look back */
+    bytes_join(&members, packed_gzip(f.plain.at, 2 * SPAN + 100, (struct gzip_how){.level = 6}));
+    assert_watches_blob(members);
 }
 
 /* ---- decoding */
