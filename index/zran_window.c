@@ -61,7 +61,7 @@ int zran_reduce(const struct checkpoint *at, const void *in, size_t in_len, uint
     int r = -ENODATA;
 
     assert(window_len <= CODEC_WINDOW_MAX);
-    if (!window_len)
+    if (!window_len || at->flags & CHECKPOINT_FRESH)
         return 0;
     red = malloc(sizeof(*red));
     if (!red)

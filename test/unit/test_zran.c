@@ -269,6 +269,16 @@ Test(zran, needs_no_window_where_nothing_looks_back)
         cr_assert_eq(reduce(i, SIZE_MAX), 0);
 }
 
+Test(zran, needs_no_window_where_a_member_begins)
+{
+    const struct checkpoint fresh = {
+        .flags = CHECKPOINT_FRESH, .window = f.window, .window_len = 100};
+
+    memset(f.window, 1, sizeof(f.window));
+    f.blob = packed_gzip(f.plain.at, f.plain.len, (struct gzip_how){.level = 6});
+    cr_assert_eq(zran_reduce(&fresh, f.blob.at, f.blob.len, SPAN, f.window, 100), 0);
+}
+
 Test(zran, keeps_a_window_whole_that_it_cannot_know)
 {
     decode_plain((struct gzip_how){.level = 6});
