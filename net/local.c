@@ -192,7 +192,8 @@ static void local_resolve(struct source_resolve *req)
     self->req = req;
     self->store = &local->store;
     req->impl = self;
-    /* who resolves is about to read all of it: no reason to leave a core to whoever reads a little */
+    /* who resolves is about to read all of it: no reason to leave a core to whoever reads a little
+     */
     job_init(&self->job, req->source, WORK_BULK, resolve_cancel_request);
     job_submit(&self->job, resolve_run, resolve_done);
 }
