@@ -226,6 +226,24 @@ CLIP_API int clip_image_xattr(const struct clip_image *image, uint64_t ino, uint
 CLIP_API int clip_image_content_digest(const struct clip_image *image, uint64_t ino,
                                        uint8_t out[32]);
 
+/* ------------------------------------------------------------------ profile */
+
+/* A span that will be read: which one of which layer, both from 0. */
+struct clip_profile_span {
+    uint32_t layer, span;
+};
+
+/* What a mount of this index fetches ahead, in its order; 0: it has no profile. Lent as long as
+ * the image lives. */
+CLIP_API size_t clip_image_profile(const struct clip_image *image,
+                                   const struct clip_profile_span **out);
+/* Writes the index with that profile (n 0: without one) to `path`, which may be its own: a
+ * temporary file beside it, then renamed. Blocking: for a command, or a thread of the host's.
+ * -EINVAL for a span that the image does not have. */
+CLIP_API int clip_image_save(const struct clip_image *image,
+                             const struct clip_profile_span *profile, size_t n, const char *path,
+                             struct clip_error *err);
+
 /* ------------------------------------------------------------------- verify */
 
 struct clip_verify;
@@ -261,6 +279,7 @@ struct clip_reader_options {
     const char *source;    /* where the blobs are, instead of what the index names */
     const char *cache_dir; /* spans on disk; NULL: memory only */
     uint64_t cache_size;   /* bytes on disk at most; 0: chosen */
+    bool prefetch;         /* fetch what the index's profile names; with a cache_dir */
     struct clip_source_options net;
 };
 
@@ -302,6 +321,10 @@ CLIP_API int clip_mount_open(struct clip_engine *engine, const struct clip_mount
  * on_unmounted. */
 CLIP_API void clip_mount_close(struct clip_mount *mount, clip_close_cb on_close, void *data);
 CLIP_API void clip_mount_counters(const struct clip_mount *mount, struct clip_counters *out);
+/* Which spans were read through it up to now, each once, in the order of their first reads: a
+ * profile for clip_image_save(). Lent until the loop goes on. */
+CLIP_API size_t clip_mount_profile(const struct clip_mount *mount,
+                                   const struct clip_profile_span **out);
 
 /* Blocking, for a command of its own: never call it on the loop that serves the mount. -EINVAL if
  * `mountpoint` is not a clip mount. */

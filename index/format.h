@@ -48,6 +48,7 @@ enum format_section_type {
     FORMAT_LAYERS,
     FORMAT_SPANS,
     FORMAT_WINDOWS,
+    FORMAT_PROFILE, /* may be missing; the first that may */
     FORMAT_SECTIONS_END
 };
 
@@ -198,6 +199,12 @@ struct format_span {
     uint32_t header_bit; /* of the first byte to skip, 0 to 7 */
     uint8_t fetched[32];
     uint8_t decoded[16];
+};
+
+/* A span that will be read, in the order of that. */
+struct format_profile {
+    uint32_t layer;
+    uint32_t span; /* of the layer's */
 };
 
 static_assert(sizeof(struct format_header) == 32, "no padding");

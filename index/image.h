@@ -40,6 +40,10 @@ struct image_layer {
 unsigned image_n_layers(const struct clip_image *image);
 void image_layer(const struct clip_image *image, unsigned layer, struct image_layer *out);
 
+/* Of all layers, and a span's number among them. */
+uint64_t image_n_spans(const struct clip_image *image);
+uint64_t image_span_number(const struct clip_image *image, unsigned layer, uint64_t index);
+
 /* What to fetch for a span and how to decode it. The window is packed (zran_unpack). */
 struct image_span {
     uint64_t in_off, in_len;   /* bytes of the blob to fetch */

@@ -483,6 +483,21 @@ static int check_nodes(struct check *c)
     return r < 0 ? r : check_counts(c);
 }
 
+static int check_profile(const struct check *c)
+{
+    const struct clip_image *image = c->image;
+
+    if (image->n_profile > image->n_spans)
+        return bad(c, "profile", image->n_spans, "there are not so many spans");
+    for (uint32_t i = 0; i < image->n_profile; i++) {
+        const struct format_profile *at = &image->profile[i];
+
+        if (at->layer >= image->n_layers || at->span >= image->layers[at->layer].n_spans)
+            return bad(c, "profile", i, "a span that is not there");
+    }
+    return 0;
+}
+
 int image_check(const struct clip_image *image, struct clip_error *err)
 {
     struct check c = {.image = image, .err = err};
@@ -497,5 +512,7 @@ int image_check(const struct clip_image *image, struct clip_error *err)
         r = check_attrs(&c);
     if (r == 0)
         r = check_nodes(&c);
+    if (r == 0)
+        r = check_profile(&c);
     return r;
 }

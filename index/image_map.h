@@ -29,8 +29,10 @@ struct clip_image {
     const struct format_layer *layers;
     const struct format_span *spans;
     const uint8_t *windows;
+    const struct format_profile *profile;
     uint64_t strings_len, windows_len;
-    uint32_t n_nodes, n_attrs, n_digests, n_extents, n_xattr_sets, n_xattrs, n_layers, n_spans;
+    uint32_t n_nodes, n_attrs, n_digests, n_extents, n_xattr_sets, n_xattrs, n_layers, n_spans,
+        n_profile;
 };
 
 /* Checks the header and the section table of image->bytes, and sets the tables: all that has to

@@ -24,6 +24,7 @@ static const struct known {
     [FORMAT_LAYERS] = {"layers", sizeof(struct format_layer)},
     [FORMAT_SPANS] = {"spans", sizeof(struct format_span)},
     [FORMAT_WINDOWS] = {"windows", 1},
+    [FORMAT_PROFILE] = {"profile", sizeof(struct format_profile)},
 };
 
 static bool is_known(uint32_t type)
@@ -179,6 +180,10 @@ static void set_table(struct clip_image *image, const struct format_section *sec
         image->windows = at;
         image->windows_len = section->len;
         break;
+    case FORMAT_PROFILE:
+        image->profile = at;
+        image->n_profile = n;
+        break;
     case FORMAT_SECTIONS_END:
         break;
     }
@@ -209,7 +214,7 @@ int image_read_sections(struct clip_image *image, struct clip_error *err)
     }
     if (end != image->len)
         return err_set(err, CLIP_EFORMAT, "damaged: it goes on behind its last section");
-    for (uint32_t type = FORMAT_IMAGE; type < FORMAT_SECTIONS_END; type++)
+    for (uint32_t type = FORMAT_IMAGE; type < FORMAT_PROFILE; type++)
         if (!seen[type])
             return err_set(err, CLIP_EFORMAT, "damaged: section %s is missing", known[type].name);
     if (!image->facts)

@@ -9,6 +9,7 @@
 
 #include "engine/xxh3.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -23,7 +24,12 @@
 
 /* ---- the layout */
 
-#define N_SECTIONS (FORMAT_SECTIONS_END - 1u)
+/* What the file begins with. */
+struct head {
+    struct format_header header;
+    struct format_section table[FORMAT_SECTIONS_MAX];
+    size_t len; /* of what is used of these two */
+};
 
 static uint64_t aligned(uint64_t off)
 {
@@ -31,70 +37,70 @@ static uint64_t aligned(uint64_t off)
 }
 
 /* Where each section goes; returns the file's size. */
-static uint64_t lay_out(const struct writer *w, struct format_section table[N_SECTIONS])
+static uint64_t lay_out(const struct writer_part *parts, unsigned n, struct head *head)
 {
-    uint64_t off = sizeof(struct format_header) + N_SECTIONS * sizeof(*table);
+    uint64_t off = head->len;
 
-    for (unsigned i = 0; i < N_SECTIONS; i++) {
-        const struct section *section = &w->sections[i + 1];
+    for (unsigned i = 0; i < n; i++) {
         off = aligned(off);
-        table[i] = (struct format_section){
-            .type = i + 1,
-            .flags = FORMAT_SECTION_NEEDED,
+        head->table[i] = (struct format_section){
+            .type = parts[i].type,
+            .flags = parts[i].flags,
             .off = off,
-            .len = section->len,
-            .checksum = XXH3_64bits(section->bytes, section->len),
+            .len = parts[i].len,
+            .checksum = XXH3_64bits(parts[i].bytes, parts[i].len),
         };
-        off += section->len;
+        off += parts[i].len;
     }
     return off;
 }
 
-static void fill_header(struct format_header *header, const struct format_section *table,
-                        uint64_t size)
+static int make_head(const struct writer_part *parts, unsigned n, struct head *head,
+                     struct clip_error *err)
 {
-    *header = (struct format_header){
+    assert(n <= FORMAT_SECTIONS_MAX);
+    head->len = sizeof(head->header) + n * sizeof(head->table[0]);
+    head->header = (struct format_header){
         .version = FORMAT_VERSION,
-        .n_sections = N_SECTIONS,
-        .file_size = size,
+        .n_sections = n,
+        .file_size = lay_out(parts, n, head),
     };
-    memcpy(header->magic, FORMAT_MAGIC, FORMAT_MAGIC_LEN);
-    header->checksum = format_checksum(header, table);
+    if (head->header.file_size > FORMAT_SIZE_MAX)
+        return err_set(err, -EFBIG, "the image is too large for an index");
+    memcpy(head->header.magic, FORMAT_MAGIC, FORMAT_MAGIC_LEN);
+    head->header.checksum = format_checksum(&head->header, head->table);
+    return 0;
 }
 
-/* What the file begins with. */
-struct head {
-    struct format_header header;
-    struct format_section table[N_SECTIONS];
-};
+#define N_PARTS (FORMAT_PROFILE - 1u) /* those that have to be there */
 
-static int make_head(const struct writer *w, struct head *head, struct clip_error *err)
+static void to_parts(const struct writer *w, struct writer_part parts[N_PARTS])
 {
-    uint64_t size = lay_out(w, head->table);
+    for (unsigned i = 0; i < N_PARTS; i++) {
+        const struct section *section = &w->sections[i + 1];
 
-    if (size > FORMAT_SIZE_MAX)
-        return err_set(err, -EFBIG, "the image is too large for an index");
-    fill_header(&head->header, head->table, size);
-    return 0;
+        parts[i] = (struct writer_part){i + 1, FORMAT_SECTION_NEEDED, section->bytes, section->len};
+    }
 }
 
 static int assemble(const struct writer *w, uint8_t **out, size_t *out_len, struct clip_error *err)
 {
+    struct writer_part parts[N_PARTS];
     struct head head;
     uint8_t *file;
-    int r = make_head(w, &head, err);
+    int r;
 
+    to_parts(w, parts);
+    r = make_head(parts, N_PARTS, &head, err);
     if (r < 0)
         return r;
     file = calloc(1, head.header.file_size);
     if (!file)
         return err_set(err, -ENOMEM, "out of memory for the index");
-    memcpy(file, &head, sizeof(head));
-    for (unsigned i = 0; i < N_SECTIONS; i++) {
-        const struct section *section = &w->sections[i + 1];
-        if (section->len > 0)
-            memcpy(file + head.table[i].off, section->bytes, section->len);
-    }
+    memcpy(file, &head, head.len);
+    for (unsigned i = 0; i < N_PARTS; i++)
+        if (parts[i].len > 0)
+            memcpy(file + head.table[i].off, parts[i].bytes, parts[i].len);
     *out = file;
     *out_len = head.header.file_size;
     return 0;
@@ -156,18 +162,17 @@ static int write_all(int fd, const void *bytes, size_t len)
 }
 
 /* From where they are: there may be many MiB of them. */
-static int write_sections(int fd, const struct writer *w, const struct head *head)
+static int write_parts(int fd, const struct writer_part *parts, const struct head *head)
 {
     static const uint8_t padding[FORMAT_ALIGN];
-    uint64_t off = sizeof(*head);
-    int r = write_all(fd, head, sizeof(*head));
+    uint64_t off = head->len;
+    int r = write_all(fd, head, head->len);
 
-    for (unsigned i = 0; r == 0 && i < N_SECTIONS; i++) {
-        const struct section *section = &w->sections[i + 1];
+    for (unsigned i = 0; r == 0 && i < head->header.n_sections; i++) {
         r = write_all(fd, padding, (size_t)(head->table[i].off - off));
         if (r == 0)
-            r = write_all(fd, section->bytes, section->len);
-        off = head->table[i].off + section->len;
+            r = write_all(fd, parts[i].bytes, parts[i].len);
+        off = head->table[i].off + parts[i].len;
     }
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
@@ -192,10 +197,10 @@ static int sync_dir_of(const char *path)
     return r;
 }
 
-static int write_and_rename(int fd, const char *temporary, const char *path, const struct writer *w,
-                            const struct head *head)
+static int write_and_rename(int fd, const char *temporary, const char *path,
+                            const struct writer_part *parts, const struct head *head)
 {
-    int r = write_sections(fd, w, head);
+    int r = write_parts(fd, parts, head);
 
     if (close(fd) < 0 && r == 0)
         r = -errno;
@@ -234,7 +239,7 @@ int writer_file_check(const char *path, struct clip_error *err)
     return r;
 }
 
-static int save(const struct writer *w, const struct head *head, const char *path,
+static int save(const struct writer_part *parts, const struct head *head, const char *path,
                 struct clip_error *err)
 {
     char temporary[PATH_MAX];
@@ -245,7 +250,7 @@ static int save(const struct writer *w, const struct head *head, const char *pat
     fd = open_temporary(path, temporary);
     if (fd < 0)
         return err_sys(err, fd, "%s: cannot make a file beside it", path);
-    r = write_and_rename(fd, temporary, path, w, head);
+    r = write_and_rename(fd, temporary, path, parts, head);
     if (r < 0)
         return err_sys(err, r, "%s: cannot be written", path);
     r = sync_dir_of(path);
@@ -254,15 +259,24 @@ static int save(const struct writer *w, const struct head *head, const char *pat
     return 0;
 }
 
-int writer_file_save(const struct writer *w, const char *path, uint64_t *out_size,
-                     struct clip_error *err)
+int writer_file_save_parts(const struct writer_part *parts, unsigned n, const char *path,
+                           uint64_t *out_size, struct clip_error *err)
 {
     struct head head;
-    int r = make_head(w, &head, err);
+    int r = make_head(parts, n, &head, err);
 
     if (r == 0)
-        r = save(w, &head, path, err);
+        r = save(parts, &head, path, err);
     if (r == 0)
         *out_size = head.header.file_size;
     return r;
+}
+
+int writer_file_save(const struct writer *w, const char *path, uint64_t *out_size,
+                     struct clip_error *err)
+{
+    struct writer_part parts[N_PARTS];
+
+    to_parts(w, parts);
+    return writer_file_save_parts(parts, N_PARTS, path, out_size, err);
 }

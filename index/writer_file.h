@@ -21,4 +21,14 @@ int writer_file_check(const char *path, struct clip_error *err);
 int writer_file_save(const struct writer *w, const char *path, uint64_t *out_size,
                      struct clip_error *err);
 
+/* The same of any sections, at most FORMAT_SECTIONS_MAX, in that order. */
+struct writer_part {
+    uint32_t type;
+    uint32_t flags; /* FORMAT_SECTION_NEEDED */
+    const void *bytes;
+    uint64_t len;
+};
+int writer_file_save_parts(const struct writer_part *parts, unsigned n, const char *path,
+                           uint64_t *out_size, struct clip_error *err);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "index/image.h"
+#include "index/image_map.h"
 #include "test/lib/checksums.h"
 #include "test/lib/sample.h"
 
@@ -460,6 +461,134 @@ Test(image, says_which_section_is_damaged)
     f.s.bytes[f.s.len - 1] ^= 1;
     write_file(f.s.bytes, f.s.len);
     assert_refused(f.path, "section windows has the wrong checksum");
+}
+
+/* ---- profiles */
+
+static const struct clip_profile_span profile[] = {{1, 0}, {0, 2}, {0, 0}};
+
+static void save_profile(const struct clip_image *image, size_t n)
+{
+    if (!f.path[0])
+        write_file("", 0);
+    cr_assert_eq(clip_image_save(image, profile, n, f.path, &f.err), 0, "%s", f.err.message);
+}
+
+static struct clip_image *open_saved(void)
+{
+    struct clip_image *image = NULL;
+
+    cr_assert_eq(clip_image_open(f.path, &image, &f.err), 0, "%s", f.err.message);
+    return image;
+}
+
+Test(image, has_no_profile_until_it_is_saved_with_one)
+{
+    const struct clip_profile_span *spans;
+    struct clip_image *saved;
+
+    cr_assert_eq(clip_image_profile(f.image, &spans), 0);
+    save_profile(f.image, 3);
+    saved = open_saved();
+    cr_assert_eq(clip_image_profile(saved, &spans), 3);
+    cr_assert_arr_eq(spans, profile, sizeof(profile));
+    use(saved);
+    clip_image_unref(saved);
+}
+
+Test(image, is_what_it_was_when_its_profile_is_taken_out)
+{
+    struct clip_image *saved;
+    uint8_t *bytes = malloc(f.s.len + 1);
+    FILE *file;
+
+    save_profile(f.image, 3);
+    saved = open_saved();
+    save_profile(saved, 0);
+    clip_image_unref(saved);
+    file = fopen(f.path, "rb");
+    cr_assert_eq(fread(bytes, 1, f.s.len + 1, file), f.s.len);
+    fclose(file);
+    cr_assert_arr_eq(bytes, f.s.bytes, f.s.len);
+    free(bytes);
+}
+
+/* Whether it may be opened is for its flags to say. */
+Test(image, keeps_sections_that_it_does_not_know)
+{
+    const struct format_header *header = (const struct format_header *)f.s.bytes;
+    const struct format_section *table = (const struct format_section *)(header + 1);
+    struct writer_part parts[FORMAT_SECTIONS_END];
+    struct clip_image *other, *saved;
+    struct clip_image_info info;
+    uint64_t size, size_saved;
+    unsigned n = 0;
+
+    for (; n < header->n_sections; n++)
+        parts[n] = (struct writer_part){table[n].type, table[n].flags, f.s.bytes + table[n].off,
+                                        table[n].len};
+    parts[n++] = (struct writer_part){77, 0, "new", 3};
+    write_file("", 0);
+    cr_assert_eq(writer_file_save_parts(parts, n, f.path, &size, &f.err), 0);
+    other = open_saved();
+    save_profile(other, 3);
+    saved = open_saved();
+    clip_image_info(saved, &info);
+    size_saved = info.file_size;
+    clip_image_unref(saved);
+    cr_assert_geq(size_saved, size + sizeof(profile));
+    save_profile(other, 0);
+    saved = open_saved();
+    clip_image_info(saved, &info);
+    cr_assert_eq(info.file_size, size);
+    clip_image_unref(saved);
+    clip_image_unref(other);
+}
+
+static void assert_no_profile(struct clip_profile_span span)
+{
+    cr_assert_eq(clip_image_save(f.image, &span, 1, "/nonexistent/x.clip", &f.err), -EINVAL);
+    cr_assert(strstr(f.err.message, "does not have"), "%s", f.err.message);
+}
+
+Test(image, refuses_to_save_a_profile_of_what_is_not_there)
+{
+    static const struct clip_profile_span many[100];
+
+    assert_no_profile((struct clip_profile_span){3, 0});
+    assert_no_profile((struct clip_profile_span){0, 3});
+    assert_no_profile((struct clip_profile_span){2, 0});
+    assert_no_profile((struct clip_profile_span){UINT32_MAX, UINT32_MAX});
+    cr_assert_eq(clip_image_save(f.image, many, 100, "/nonexistent/x.clip", &f.err), -EINVAL);
+}
+
+static void assert_refuses_profile(const struct format_profile *spans, size_t n)
+{
+    struct clip_image *saved;
+    FILE *file;
+    uint8_t *bytes;
+    size_t len;
+
+    save_profile(f.image, 3);
+    saved = open_saved();
+    len = saved->len;
+    bytes = malloc(len);
+    memcpy(bytes, saved->bytes, len);
+    clip_image_unref(saved);
+    memcpy(bytes + len - n * sizeof(*spans), spans, n * sizeof(*spans));
+    fix_checksums(bytes, len);
+    file = fopen(f.path, "wb");
+    fwrite(bytes, 1, len, file);
+    fclose(file);
+    free(bytes);
+    assert_refused(f.path, "damaged: profile");
+}
+
+Test(image, refuses_a_file_whose_profile_is_of_what_is_not_there)
+{
+    assert_refuses_profile(&(struct format_profile){0, 3}, 1);
+    assert_refuses_profile(&(struct format_profile){2, 0}, 1);
+    assert_refuses_profile(&(struct format_profile){3, 0}, 1);
 }
 
 /* ---- chains */
