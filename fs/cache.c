@@ -345,6 +345,7 @@ int cache_client_open(struct cache_client *client, const char *dir, uint64_t siz
     queue_init(&client->flights);
     queue_init(&client->chains);
     later_init(&client->later);
+    client->has_profile = false;
     client->closing = false;
     queue_push(&client->cache->hub->clients, &client->node);
     return 0;

@@ -43,6 +43,7 @@ struct cache_client {
     unsigned n_waits;
     uint64_t waited_ns;         /* when the last of them ended */
     uint64_t had_ns, had_at_ns; /* cache_share.c */
+    bool has_profile;
     bool closing;
     struct later later;
     clip_close_cb on_close;
@@ -97,5 +98,11 @@ void cache_want_cancel(struct cache_want *want);
 /* The spans from `first` to `last` will be wanted, most likely: they are asked for together with
  * what is waited for now, unless too much was asked for in vain before. */
 void cache_ask(struct cache_client *client, unsigned layer, uint64_t first, uint64_t last);
+
+/* The image's profile: read ahead in that order, as far as PREFETCH_MAX goes. Then nothing is
+ * guessed for this client any more but what follows a place that is read on. Without a directory
+ * there is nowhere to keep it, and nothing happens. */
+#define PREFETCH_MAX (1ull << 30) /* decoded bytes, and at most half of the cache */
+void cache_prefetch(struct cache_client *client, const struct clip_profile_span *spans, size_t n);
 
 #endif

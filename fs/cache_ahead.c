@@ -12,6 +12,8 @@
  *   What was asked for and is not read by now is counted: beyond a GUESS_PART of what was read,
  *   and some spans that are free, no more is asked for. So who looks at the beginnings of many
  *   files does not fetch them all.
+ * - where the index has a profile, what it names is read ahead from the start, in its order, and
+ *   the guesses of the point above are not made.
  * Nothing is kept by handle or by file: readers of one place are one stream, and files that lie
  * behind each other in the layer are read on as one.
  * Possible failure modes are: no memory, then it is not read ahead.
@@ -79,9 +81,9 @@ static void advance(struct cache_client *client, struct cache_layer *layer,
         ask_ahead(client, layer, stream);
 }
 
-static bool may_guess(const struct cache_layer *layer)
+static bool may_guess(const struct cache_client *client, const struct cache_layer *layer)
 {
-    return layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
+    return !client->has_profile && layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
 }
 
 /* It is read for the first time. */
@@ -91,7 +93,7 @@ static void ask_for_next(struct cache_client *client, struct cache_span *span)
     uint64_t next = span_index(span) + 1;
 
     if (next > 1 && (span[-1].flags & SPAN_READ) && next < layer->n_spans &&
-        !(span[1].flags & (SPAN_READ | SPAN_CHAINED)) && may_guess(layer))
+        !(span[1].flags & (SPAN_READ | SPAN_CHAINED)) && may_guess(client, layer))
         span_guess(&span[1], client, false);
 }
 
@@ -119,10 +121,34 @@ void cache_ask(struct cache_client *client, unsigned number, uint64_t first, uin
 {
     struct cache_layer *layer = first < last ? cache_layer_of(client, number) : NULL;
 
-    if (!layer || !may_guess(layer))
+    if (!layer || !may_guess(client, layer))
         return;
     /* a chain comes in its own order, whoever asks for what */
     for (uint64_t i = first; i <= last; i++)
         if (!(layer->spans[i].flags & SPAN_CHAINED))
             span_guess(&layer->spans[i], client, false);
+}
+
+static uint64_t prefetch_max(const struct cache *cache)
+{
+    return cache->size > 0 && cache->size / 2 < PREFETCH_MAX ? cache->size / 2 : PREFETCH_MAX;
+}
+
+void cache_prefetch(struct cache_client *client, const struct clip_profile_span *spans, size_t n)
+{
+    uint64_t len = 0;
+
+    if (!client->cache->path)
+        return;
+    client->has_profile = true;
+    for (size_t i = 0; i < n; i++) {
+        struct cache_layer *layer = cache_layer_of(client, spans[i].layer);
+
+        if (!layer)
+            return;
+        len += span_len(&layer->spans[spans[i].span]);
+        if (len > prefetch_max(client->cache))
+            return;
+        span_read_ahead(&layer->spans[spans[i].span], client);
+    }
 }

@@ -243,6 +243,8 @@ void span_again(struct pending *pending);
 /* Asks for it on behalf of the client, if it is not there: behind all that is waited for
  * (`is_ahead`), or in line with it. */
 void span_guess(struct cache_span *span, struct cache_client *client, bool is_ahead);
+/* Behind all that is waited for, and not counted as a guess: it is known to be wanted. */
+void span_read_ahead(struct cache_span *span, struct cache_client *client);
 void span_forget(struct cache_span *span); /* its slab */
 void span_used(struct cache_span *span);
 

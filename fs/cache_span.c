@@ -285,23 +285,36 @@ static void join(struct cache_want *want)
         hurry(pending);
 }
 
-void span_guess(struct cache_span *span, struct cache_client *client, bool is_ahead)
+/* False: it is here, or on its way, or there is no memory. */
+static bool ask_for(struct cache_span *span, struct cache_client *client, bool is_ahead)
 {
     const unsigned there = SPAN_STORED | SPAN_VERIFIED;
     struct pending *pending;
 
     if (client->closing || span->slab || span->pending || (span->flags & there) == there)
-        return;
+        return false;
     pending = pending_new(span, client);
     if (!pending)
-        return;
+        return false;
     pending->is_ahead = is_ahead;
     queue_push(is_ahead ? &client->ahead : &client->wanted, &pending->node);
+    cache_count(client->cache->hub, CACHE_AHEAD, 1);
+    flights_pump(client->cache->hub);
+    return true;
+}
+
+void span_guess(struct cache_span *span, struct cache_client *client, bool is_ahead)
+{
+    if (!ask_for(span, client, is_ahead))
+        return;
     if (!(span->flags & SPAN_GUESSED))
         span->layer->n_guessed++;
     span->flags |= SPAN_GUESSED;
-    cache_count(client->cache->hub, CACHE_AHEAD, 1);
-    flights_pump(client->cache->hub);
+}
+
+void span_read_ahead(struct cache_span *span, struct cache_client *client)
+{
+    ask_for(span, client, true);
 }
 
 void cache_want_start(struct cache_client *client, unsigned number, uint64_t index,

@@ -393,6 +393,12 @@ void clip_mount_close(struct clip_mount *mount, clip_close_cb on_close, void *da
     close_child(&mount->child);
 }
 
+size_t clip_mount_profile(const struct clip_mount *mount, const struct clip_profile_span **out)
+{
+    *out = mount->ops.reader->profile.spans;
+    return mount->ops.reader->profile.n;
+}
+
 void clip_mount_counters(const struct clip_mount *mount, struct clip_counters *out)
 {
     clip_reader_counters(mount->ops.reader, out);

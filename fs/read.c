@@ -54,8 +54,10 @@ static void on_want(struct cache_want *want, int status);
 /* From memory, from the kernel's page cache, or later. */
 static void fill_part(struct part *part, unsigned layer, uint64_t index)
 {
-    struct cache_client *client = &part->task->read->reader->client;
+    struct clip_reader *reader = part->task->read->reader;
+    struct cache_client *client = &reader->client;
 
+    profile_note(&reader->profile, reader->image, layer, index);
     part->slab = cache_peek(client, layer, index);
     if (part->slab)
         return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path of a reader is:
- * - it opens its source and its part of the cache; neither does any I/O yet.
+ * - it opens its source and its part of the cache; neither does any I/O yet. What the image's
+ *   profile names is asked for, if it is to be fetched ahead.
  * - clip_reader_read() goes through the file in steps of READ_MAX, one at a time, and copies.
  * Possible failure modes are: what fs/read.h says; a read that fails after its first step fails
  * as a whole.
@@ -189,6 +190,7 @@ static void reader_closed(void *data)
     later_cancel(&reader->later);
     engine_remove(reader->engine, &reader->child);
     clip_image_unref(reader->image);
+    profile_fini(&reader->profile);
     free(reader);
     if (on_close)
         on_close(close_data);
@@ -259,6 +261,15 @@ static int open_client(struct clip_reader *reader, const struct clip_reader_opti
     return cache_client_open(&reader->client, options->cache_dir, options->cache_size, err);
 }
 
+static void prefetch(struct clip_reader *reader)
+{
+    const struct clip_profile_span *spans;
+    size_t n = clip_image_profile(reader->image, &spans);
+
+    if (n > 0)
+        cache_prefetch(&reader->client, spans, n);
+}
+
 int clip_reader_open(struct clip_engine *engine, struct clip_image *image,
                      const struct clip_reader_options *options, struct clip_reader **out,
                      struct clip_error *err)
@@ -289,6 +300,8 @@ int clip_reader_open(struct clip_engine *engine, struct clip_image *image,
         goto fail_client;
     }
     clip_image_ref(image);
+    if (options->prefetch)
+        prefetch(reader);
     *out = reader;
     return 0;
 fail_client:
