@@ -167,6 +167,17 @@ static void get_container(struct daemon *daemon, struct control_call *call, cons
         answer_json(call, 200, container_json(c));
 }
 
+static void get_profile(struct daemon *daemon, struct control_call *call, const char *id)
+{
+    struct container *c = containers_find(&daemon->containers, id);
+    if (!c)
+        answer_error(call, 404, "there is no such container");
+    else if (!c->image || c->image->state != IMAGE_READY)
+        answer_error(call, 404, "the container's image is not mounted");
+    else
+        answer_json(call, 200, images_profile_json(c->image));
+}
+
 static int read_spec(struct control_call *call, struct spec *out, struct clip_error *err)
 {
     json_error_t where;
@@ -316,8 +327,25 @@ static bool is_get(const struct control_call *call)
     return strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0;
 }
 
+/* ID/profile */
+static bool route_profile(struct daemon *daemon, struct control_call *call, const char *path)
+{
+    const char *slash = strchr(path, '/');
+    char id[SPEC_ID_MAX + 1];
+    if (!slash || strcmp(slash, "/profile") != 0 || (size_t)(slash - path) >= sizeof(id))
+        return false;
+    snprintf(id, sizeof(id), "%.*s", (int)(slash - path), path);
+    if (is_get(call))
+        get_profile(daemon, call, id);
+    else
+        refuse_method(call);
+    return true;
+}
+
 static void route_container(struct daemon *daemon, struct control_call *call, const char *id)
 {
+    if (route_profile(daemon, call, id))
+        return;
     if (!spec_id_valid(id))
         answer_error(call, 400,
                      "an ID is a letter or digit and up to 127 more of letters, digits, _ . + -");

@@ -17,6 +17,7 @@ static const struct verb verbs[] = {
     {"run", "IMAGE [CMD...]", "run a program in a container", run_run},
     {"ps", "", "list the containers", ps_run},
     {"stats", "[ID]", "what was read and fetched", stats_run},
+    {"profile", "ID [FILE.clip]", "what was read is fetched ahead from now on", profile_run},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -236,6 +236,7 @@ static int init_parts(struct daemon *daemon)
         .run = daemon->run,
         .cache_dir = o->cache_dir,
         .cache_size = o->cache_size,
+        .no_prefetch = o->no_prefetch,
         .on_dead = on_image_dead,
         .data = daemon,
     };

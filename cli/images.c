@@ -42,6 +42,18 @@ void images_counters(const struct image *image, struct clip_counters *out)
         clip_mount_counters(image->mount, out);
 }
 
+json_t *images_profile_json(const struct image *image)
+{
+    const struct clip_profile_span *spans = NULL;
+    size_t n = image->mount ? clip_mount_profile(image->mount, &spans) : 0;
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_pack("[i, i]", (int)spans[i].layer, (int)spans[i].span));
+    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "index", image->path, "manifest_digest",
+                     image->info.manifest_digest, "span_size", (json_int_t)image->info.span_size,
+                     "n_spans", (json_int_t)image->info.n_spans, "spans", list);
+}
+
 json_t *images_counters_json(const struct image *image)
 {
     struct clip_counters c;
@@ -189,6 +201,7 @@ static int mount_image(struct image *image)
         .on_unmounted = on_unmounted,
         .data = image,
     };
+    options.reader.prefetch = !image->images->no_prefetch;
     clip_image_info(image->map, &image->info);
     return clip_mount_open(image->images->engine, &options, on_mounted, image, &image->mount,
                            &image->err);

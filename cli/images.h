@@ -61,6 +61,7 @@ struct images {
     /* public */
     const char *run, *cache_dir;
     uint64_t cache_size;
+    bool no_prefetch;
     image_dead_cb on_dead;
     void *data;
     /* read-only */
@@ -84,6 +85,8 @@ void images_release(struct image *image);
 /* How a reader of this image reads: the options of its mount. */
 struct clip_reader_options images_reader(const struct image *image);
 void images_counters(const struct image *image, struct clip_counters *out);
+/* Which spans were read of it, and all that tells of which index they are. NULL: no memory. */
+json_t *images_profile_json(const struct image *image);
 json_t *images_counters_json(const struct image *image);
 
 #endif

@@ -25,7 +25,7 @@
 #define CACHE_PATH_LEN 4096
 
 struct mount_args {
-    bool foreground, allow_dev, allow_suid, pull;
+    bool foreground, allow_dev, allow_suid, pull, no_prefetch;
     struct reading reading;
     struct source source;
     struct log log;
@@ -50,6 +50,8 @@ static const struct args_option mount_options[] = {
      "let the image's setuid programs work; an overlay on\n"
      "top needs neither",
      offsetof(struct mount_args, allow_suid)},
+    {"no-prefetch", 0, ARGS_FLAG, NULL, "fetch only what is read, also if the index has a\nprofile",
+     offsetof(struct mount_args, no_prefetch)},
     {"pull", 0, ARGS_FLAG, NULL, "index IMAGE again: its tag may have moved",
      offsetof(struct mount_args, pull)},
     {"platform", 0, ARGS_TEXT, "OS/ARCH[/VARIANT]", "which image, where there is one per platform",
@@ -126,6 +128,7 @@ static int serve(struct mounting *m, struct clip_image *image)
         .on_unmounted = on_unmounted,
         .data = m,
     };
+    options.reader.prefetch = !m->args->no_prefetch;
     host_on_stop(&m->host, on_stop, m);
     int r = clip_mount_open(m->host.engine, &options, on_usable, m, &m->mount, &err);
     if (r < 0) {

@@ -15,6 +15,7 @@
 struct serve_args {
     struct places places;
     uint64_t cache_size;
+    bool no_prefetch;
     const char *listen_metrics, *socket_mode, *socket_group;
     unsigned exit_idle;
     bool restore;
@@ -24,6 +25,9 @@ struct serve_args {
 static const struct args_option serve_options[] = {
     {"cache-size", 0, ARGS_SIZE, "SIZE", "use at most SIZE of the disk, e.g. 20GiB",
      offsetof(struct serve_args, cache_size)},
+    {"no-prefetch", 0, ARGS_FLAG, NULL,
+     "fetch only what is read, also where an index has a\nprofile",
+     offsetof(struct serve_args, no_prefetch)},
     {"listen-metrics", 0, ARGS_TEXT, "ADDR:PORT",
      "serve /metrics and /healthz over TCP too, e.g.\n127.0.0.1:9420",
      offsetof(struct serve_args, listen_metrics)},
@@ -72,6 +76,7 @@ static int serve(const struct args *args, void *data)
         .run = fields->places.run,
         .cache_dir = fields->places.cache_dir,
         .cache_size = fields->cache_size,
+        .no_prefetch = fields->no_prefetch,
         .listen_metrics = fields->listen_metrics,
         .socket_mode = fields->socket_mode,
         .socket_group = fields->socket_group,

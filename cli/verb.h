@@ -34,6 +34,7 @@ int umount_run(int argc, char **argv);
 int serve_run(int argc, char **argv);
 int ps_run(int argc, char **argv);
 int stats_run(int argc, char **argv);
+int profile_run(int argc, char **argv);
 int attach_run(int argc, char **argv);
 int detach_run(int argc, char **argv);
 int run_run(int argc, char **argv);

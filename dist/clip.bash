@@ -6,7 +6,7 @@ _clip() {
         words=$("$program" --help 2>/dev/null | awk '/^  [a-z]/ { print $1 }')
     elif [[ $current == -* ]]; then
         words=$("$program" "${COMP_WORDS[1]}" --help 2>/dev/null | grep -oE -- '--[a-z-]+')
-    elif [[ ${COMP_WORDS[1]} =~ ^(umount|stats)$ ]]; then
+    elif [[ ${COMP_WORDS[1]} =~ ^(umount|stats|profile)$ ]]; then
         words=$("$program" ps 2>/dev/null | awk 'NR > 1 { print $1 }')
     fi
     [ -z "$words" ] || mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -75,6 +75,35 @@ check "clip umount --all ends the rest" "$clip" umount --all
 check "then no image is left" until_true no_images_left
 check "and no mount" is "$(n_mounts)" 0
 
+# ---- profiles
+cp programs.clip profiled.clip
+"$clip" mount --cid fresh profiled.clip >/dev/null
+check "clip profile wants to know what was read" fails 1 "nothing was read" \
+    "$clip" profile fresh
+whole "$(root_of fresh)"
+check "clip profile writes into the index" says "spans ahead" "$clip" profile fresh
+check "clip inspect shows it" says "fetched ahead by a mount" "$clip" inspect profiled.clip
+check "it is an index as before" "$clip" verify --deep profiled.clip
+check "the container goes on" whole "$(root_of fresh)"
+check "another index of the image may be named" bash -c "cp programs.clip other.clip &&
+    '$clip' profile --json fresh other.clip | jq -e '.spans > 0' && cmp other.clip profiled.clip"
+"$clip" index -q --span-size 64KiB "$(jq -r .reference <<<"$("$clip" inspect --json programs.clip)")" \
+    small.clip
+check "but not one with other spans" fails 1 "spans of another size" \
+    "$clip" profile fresh small.clip
+check "nor what is no index" fails 1 "not a clip index" "$clip" profile fresh /etc/passwd
+check "an unknown container has none" fails 1 "no such container" "$clip" profile nobody
+mkdir ahead
+check "clipd mount takes the index" "$clipd" mount --cache-dir ahead.cache profiled.clip ahead
+fetched_ahead() {
+    [ "$(du -sk ahead.cache | cut -f1)" -gt 500 ]
+}
+check "what the profile names comes without being read" until_true fetched_ahead
+check "clipd umount ends it" "$clipd" umount ahead
+check "--clear takes it out" says "no profile any more" "$clip" profile --clear profiled.clip
+check "and leaves the index as it was" cmp profiled.clip programs.clip
+"$clip" umount fresh
+
 # ---- kinds
 check "--ro cannot be written to" bash -c "'$clip' mount --ro --cid ro programs.clip &&
     ! touch '$(root_of ro)/x' && [ -d '$(root_of ro)/proc' ]"
