@@ -6,8 +6,9 @@
  *
  * - Commands come as lines on stdin: "mount DIR" answers "mounted MICROSECONDS", from the call to
  *   usable; "opened" with how long the image took to be mapped and checked; "counters" with one
- *   line that sums all mounts up; "requests" with how many the kernel sent by now, by opcode. The
- *   end of stdin unmounts.
+ *   line that sums all mounts up; "requests" with how many the kernel sent by now, by opcode;
+ *   "profile FILE", which writes the index with what was read through the first mount, with of how
+ *   many spans. The end of stdin unmounts.
  * - An answer is one line on stdout. Any failure is a sentence on stderr and the end.
  */
 #include <clip.h>
@@ -98,6 +99,17 @@ static void answer_counters(const struct host *host)
            sum.reads, sum.bytes_served, sum.spans_fetched, sum.bytes_fetched, sum.range_requests);
 }
 
+static void write_profile(const struct host *host, const char *path)
+{
+    const struct clip_profile_span *spans;
+    size_t n = clip_mount_profile(host->mounts[0], &spans);
+    struct clip_error error;
+
+    if (clip_image_save(host->image, spans, n, path, &error) != 0)
+        errx(1, "%s", error.message);
+    answer("profile %zu", n);
+}
+
 /* From the metrics, which are made for scrapers: "getattr 12 readdirplus 3". */
 static void answer_requests(const struct host *host)
 {
@@ -121,6 +133,8 @@ static void obey(struct host *host, const char *command)
 {
     if (strncmp(command, "mount ", 6) == 0)
         mount_at(host, command + 6);
+    else if (strncmp(command, "profile ", 8) == 0 && host->n_mounts > 0)
+        write_profile(host, command + 8);
     else if (strcmp(command, "counters") == 0)
         answer_counters(host);
     else if (strcmp(command, "requests") == 0)
@@ -188,6 +202,7 @@ int main(int argc, char **argv)
     host.options.image = host.image;
     host.options.reader.cache_dir = argv[2];
     host.options.reader.source = argv[3];
+    host.options.reader.prefetch = true;
     read_commands(&host);
     uv_run(&host.loop, UV_RUN_DEFAULT);
     clip_image_unref(host.image);

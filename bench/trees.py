@@ -101,6 +101,10 @@ class Host:
         answer = self._ask("counters")
         return dict(zip(answer[::2], map(int, answer[1::2])))
 
+    def write_profile(self, index):
+        """Of what was read through the first mount, into an index of its own."""
+        self._ask(f"profile {index}")
+
     def rss(self):
         with open(f"/proc/{self.process.pid}/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
