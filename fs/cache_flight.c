@@ -25,7 +25,6 @@
 #define CLIENT_FLIGHT_MAX  (CACHE_FLIGHT_MAX * 3 / 4)
 #define CLIENT_SHARE       (2ull << 20) /* decoded bytes waited for, from which a client is bulk */
 #define GREEDY_FLIGHTS_MAX 2u           /* of a greedy client, while others wait */
-#define AHEAD_RUN_MAX      (4ull << 20) /* decoded bytes of a request that nobody waits for */
 
 struct flight {
     struct span_fetch fetch;
@@ -103,20 +102,26 @@ static bool may_join(const struct cache_span *span, bool is_ahead)
            !(span->flags & (SPAN_STORED | SPAN_CHAINED));
 }
 
+/* What is waited for takes along what a profile names behind it: it is decoded first all the same,
+ * and a request has its price. */
+static bool may_follow(const struct cache_span *span, bool is_ahead)
+{
+    return may_join(span, is_ahead) || (may_join(span, true) && span->pending->client->has_profile);
+}
+
 /* Grows the run around a span with neighbours that are wanted too. */
 static void choose_run(struct cache_span *span, struct flight *out)
 {
     struct cache_layer *layer = span->layer;
     bool is_ahead = span->pending->is_ahead;
-    uint64_t max = is_ahead ? AHEAD_RUN_MAX : CACHE_RUN_MAX;
     uint64_t first = span_index(span), end = first + 1;
     uint64_t len = span_len(span);
 
     while (first > 0 && may_join(&layer->spans[first - 1], is_ahead) &&
-           len + span_len(&layer->spans[first - 1]) <= max)
+           len + span_len(&layer->spans[first - 1]) <= CACHE_RUN_MAX)
         len += span_len(&layer->spans[--first]);
-    while (end < layer->n_spans && may_join(&layer->spans[end], is_ahead) &&
-           len + span_len(&layer->spans[end]) <= max)
+    while (end < layer->n_spans && may_follow(&layer->spans[end], is_ahead) &&
+           len + span_len(&layer->spans[end]) <= CACHE_RUN_MAX)
         len += span_len(&layer->spans[end++]);
     out->fetch.first = first;
     out->fetch.n = end - first;
@@ -165,6 +170,12 @@ static enum work_lane lane_of(struct cache_client *client)
     return client->waited_len > CLIENT_SHARE || share_is_greedy(client) ? WORK_BULK : WORK_READ;
 }
 
+/* Nobody waits for it yet. But what a profile names will be waited for soon. */
+static enum work_lane lane_ahead(struct cache_client *client)
+{
+    return client->has_profile ? lane_of(client) : WORK_BULK;
+}
+
 static void start_flight(struct cache_client *client, struct pending *pending)
 {
     struct cache_layer *layer = pending->span->layer;
@@ -179,7 +190,7 @@ static void start_flight(struct cache_client *client, struct pending *pending)
     choose_run(pending->span, flight);
     flight->fetch.image = client->image;
     flight->fetch.layer = cache_layer_number(client, layer);
-    flight->fetch.lane = flight->is_ahead ? WORK_BULK : lane_of(client);
+    flight->fetch.lane = flight->is_ahead ? lane_ahead(client) : lane_of(client);
     flight->fetch.on_decoded = on_decoded;
     flight->fetch.on_done = on_fetched;
     take_off(flight);
@@ -235,7 +246,7 @@ bool flights_have_room(const struct cache_hub *hub)
 static bool has_room_ahead(const struct cache_hub *hub)
 {
     return hub->n_ahead < CACHE_AHEAD_MAX &&
-           hub->flight_len + hub->store_len < CACHE_FLIGHT_MAX / 2;
+           hub->flight_len + hub->store_len < CACHE_FLIGHT_MAX / 4;
 }
 
 static void set_out(struct pending *pending)
