@@ -93,10 +93,14 @@ static void answer_counters(const struct host *host)
         sum.spans_fetched += one.spans_fetched;
         sum.bytes_fetched += one.bytes_fetched;
         sum.range_requests += one.range_requests;
+        sum.stall_ns += one.stall_ns;
+        sum.misses += one.misses;
     }
     answer("reads %" PRIu64 " bytes_served %" PRIu64 " spans_fetched %" PRIu64
-           " bytes_fetched %" PRIu64 " range_requests %" PRIu64,
-           sum.reads, sum.bytes_served, sum.spans_fetched, sum.bytes_fetched, sum.range_requests);
+           " bytes_fetched %" PRIu64 " range_requests %" PRIu64 " misses %" PRIu64
+           " stall_us %" PRIu64,
+           sum.reads, sum.bytes_served, sum.spans_fetched, sum.bytes_fetched, sum.range_requests,
+           sum.misses, sum.stall_ns / 1000);
 }
 
 static void write_profile(const struct host *host, const char *path)
