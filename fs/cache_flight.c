@@ -5,7 +5,8 @@
  *   for together. Then clients take turns: the span that stands first in line, with its neighbours
  *   that are in line too, becomes one fetch, as long as the hub has room.
  * - what a small file is asked for whole stands in line like what is waited for.
- * - what is read ahead has its turn when nobody waits, and leaves room for those who will.
+ * - what is read ahead has its turn when nobody waits, and leaves room for those who will. What a
+ *   profile names goes along behind what is waited for, too, and is decoded as that is.
  * - spans arrive as they are decoded; the flight ends when the fetch does, and makes room.
  * A client that has flights leaves a quarter of the room, stores counted. When it waits for more
  * than a small share its spans are decoded in the lane for bulk, where all are stored; what it only

@@ -352,6 +352,7 @@ static void c_begin(struct inflate *base, const struct block *inside)
     struct inflate_c *inf = container_of(base, struct inflate_c, base);
 
     inf->begin = inf->end = NULL;
+    inf->n_before = 0;
     inf->used = NULL;
     to_state(inf, inside ? SYMBOLS : BLOCK);
     if (inside)
