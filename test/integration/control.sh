@@ -49,6 +49,9 @@ check "an unknown container is 404" answers 404 GET /v1/containers/nobody
 check "taking an unknown container away is 404" answers 404 DELETE /v1/containers/nobody
 check "a wrong method is 405" answers 405 POST /v1/containers
 check "a wrong method of a container is 405" answers 405 PATCH /v1/containers/a
+check "nor can a profile be written" answers 405 PUT /v1/containers/a/profile
+check "an unknown container has no profile" answers 404 GET /v1/containers/a/profile
+check "what is below it is no ID" answers 400 GET /v1/containers/a/other
 for id in .. ../x a/b .hidden -x %2e%2e a%2fb clipd.sock "" "$(printf 'a%.0s' {1..129})"; do
     check "the ID '${id:0:20}' is refused" answers 400 PUT "/v1/containers/$id" -d '{"index":"/x"}'
 done

@@ -6,6 +6,7 @@
     format.py ls FILE.clip                 one JSON object a line, as the index has them
     format.py read FILE.clip LAYOUT        decodes every span and checks it and every file's content
     format.py compare FILE.clip CLIP       the same tree as `CLIP ls -lR --json`?
+    format.py profile FILE.clip            layer and span of what it names, one a line
 """
 import hashlib
 import json
@@ -17,6 +18,7 @@ import zlib
 NONE = 0xFFFFFFFF
 MAGIC = bytes.fromhex("89434c49500d0a1a0a")
 RECORDS = {1: 112, 2: 1, 3: 28, 4: 32, 5: 32, 6: 24, 7: 8, 8: 16, 9: 104, 10: 96, 11: 1}
+OPTIONAL = {12: 8}
 KINDS = ["regular file", "regular file", "directory", "symlink", "character device",
          "block device", "fifo"]
 FILE, EXTENDED, DIR, SYMLINK, CHAR, BLOCK, FIFO, LINK = range(8)
@@ -49,12 +51,13 @@ class Index:
             need(off == (end + 7) // 8 * 8 and off + length <= size, f"section {i} is misplaced")
             need(not any(self.bytes[end:off]), "something between sections")
             end = off + length
-            if kind not in RECORDS:
+            record = (RECORDS | OPTIONAL).get(kind)
+            if record is None:
                 need(flags & 1 == 0, f"section type {kind} is needed and not known")
                 continue
-            need(kind not in sections and length % RECORDS[kind] == 0, f"section {kind} is damaged")
+            need(kind not in sections and length % record == 0, f"section {kind} is damaged")
             sections[kind] = self.bytes[off:end]
-        need(end == size and set(sections) == set(RECORDS), "sections are missing, or more follows")
+        need(end == size and set(sections) >= set(RECORDS), "sections are missing, or more follows")
         return sections
 
     def count(self, kind):
@@ -275,6 +278,18 @@ def read_all(index, layout):
     print(sum(len(layer["spans"]) for layer in index.layers), "spans and", n, "files are right")
 
 
+# ---- the profile
+
+
+def profile(index):
+    """[layer, span] as it is told."""
+    spans = list(struct.iter_unpack("<II", index.sections.get(12, b"")))
+    for layer, span in spans:
+        need(layer < len(index.layers) and span < len(index.layers[layer]["spans"]),
+             "the profile names a span that is not there")
+    return spans
+
+
 # ---- the tree
 
 
@@ -341,6 +356,8 @@ def main():
             print(json.dumps(as_json(name, node)))
     elif verb == "read":
         read_all(index, sys.argv[3])
+    elif verb == "profile":
+        print(json.dumps(profile(index)))
     else:
         compare(index, sys.argv[3], path)
 

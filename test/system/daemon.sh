@@ -84,6 +84,9 @@ whole "$(root_of fresh)"
 check "clip profile writes into the index" says "spans ahead" "$clip" profile fresh
 check "clip inspect shows it" says "fetched ahead by a mount" "$clip" inspect profiled.clip
 check "it is an index as before" "$clip" verify --deep profiled.clip
+check "docs/format.md says enough to read it" is \
+    "$(api GET /v1/containers/fresh/profile | jq -c .spans)" \
+    "$(python3 "$here/format.py" profile profiled.clip | jq -c .)"
 check "the container goes on" whole "$(root_of fresh)"
 check "another index of the image may be named" bash -c "cp programs.clip other.clip &&
     '$clip' profile --json fresh other.clip | jq -e '.spans > 0' && cmp other.clip profiled.clip"
