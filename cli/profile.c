@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clip profile: what a container has read of its image, put into an index of that image. clipd
  * tells; the file is written here, with the rights of who asks. */
+#include "profile.h"
+
 #include "client.h"
 #include "command.h"
 #include "facts.h"
@@ -61,9 +63,11 @@ static int read_spans(json_t *answer, struct profile *out)
     return 0;
 }
 
-static void print_result(const struct profile_args *fields, const char *path, size_t n)
+static void print_result(enum profile_output output, const char *path, size_t n)
 {
-    if (fields->json)
+    if (output == PROFILE_SILENT)
+        return;
+    if (output == PROFILE_JSON)
         facts_print(json_pack("{s:s, s:I}", "index", path, "spans", (json_int_t)n), 0);
     else if (n > 0)
         printf("%s: a mount fetches %zu spans ahead", path, n);
@@ -72,7 +76,7 @@ static void print_result(const struct profile_args *fields, const char *path, si
     putchar('\n');
 }
 
-static int save(const struct profile_args *fields, const struct clip_image *image, const char *path,
+static int save(enum profile_output output, const struct clip_image *image, const char *path,
                 const struct profile *profile)
 {
     struct clip_error err;
@@ -80,11 +84,11 @@ static int save(const struct profile_args *fields, const struct clip_image *imag
         say_error("%s", err.message);
         return 1;
     }
-    print_result(fields, path, profile->n);
+    print_result(output, path, profile->n);
     return 0;
 }
 
-static int write_profile(const struct profile_args *fields, const char *path, json_t *answer)
+static int write_answer(enum profile_output output, const char *path, json_t *answer)
 {
     struct profile profile = {0};
     struct clip_image *image;
@@ -102,13 +106,13 @@ static int write_profile(const struct profile_args *fields, const char *path, js
     else if (profile.n == 0)
         say_error("nothing was read of the image yet: use the container first");
     else
-        r = save(fields, image, path, &profile);
+        r = save(output, image, path, &profile);
     free(profile.spans);
     clip_image_unref(image);
     return r;
 }
 
-static int take_out(const struct profile_args *fields, const char *path)
+static int take_out(enum profile_output output, const char *path)
 {
     const struct profile none = {0};
     struct clip_image *image;
@@ -116,21 +120,21 @@ static int take_out(const struct profile_args *fields, const char *path)
     int r = facts_open(path, NULL, false, &image, &root);
     if (r != 0)
         return r;
-    r = save(fields, image, path, &none);
+    r = save(output, image, path, &none);
     clip_image_unref(image);
     return r;
 }
 
-static int ask_and_write(const struct profile_args *fields, const char *id, const char *path)
+int profile_write(const char *run, const char *id, const char *path, enum profile_output output)
 {
     char target[CLIENT_ID_MAX + 64];
-    struct client_call call = {.run = fields->places.run, .method = "GET", .path = target};
+    struct client_call call = {.run = run, .method = "GET", .path = target};
     if (client_check_id(id) != 0)
         return 1;
     snprintf(target, sizeof(target), "/v1/containers/%.*s/profile", CLIENT_ID_MAX, id);
     int r = client_ask(&call);
     if (r == 0)
-        r = write_profile(fields, path ? path : client_text(call.answer, "index"), call.answer);
+        r = write_answer(output, path ? path : client_text(call.answer, "index"), call.answer);
     json_decref(call.answer);
     return r;
 }
@@ -138,10 +142,11 @@ static int ask_and_write(const struct profile_args *fields, const char *id, cons
 static int profile(const struct args *args, void *data)
 {
     const struct profile_args *fields = data;
+    enum profile_output output = fields->json ? PROFILE_JSON : PROFILE_TEXT;
     if (!fields->clear)
-        return ask_and_write(fields, args->operand[0], args->operand[1]);
+        return profile_write(fields->places.run, args->operand[0], args->operand[1], output);
     if (!args->operand[1])
-        return take_out(fields, args->operand[0]);
+        return take_out(output, args->operand[0]);
     say_error("--clear takes FILE.clip alone; see 'clip profile --help'");
     return 2;
 }

@@ -3,7 +3,8 @@
  * - find_daemon() finds a clipd, or forks one that ends when nobody needs it any more;
  * - the container is asked for with a bundle, owned by this process: should we be killed, clipd
  *   sees that and takes it away;
- * - the runtime runs it; the container is taken away; the program's exit code is ours.
+ * - the runtime runs it; what it read goes into the index, if that is wanted; the container is
+ *   taken away; the program's exit code is ours.
  * Possible failure modes are: no clipd can be started, no runtime, no such image: 1 after a
  * sentence, and nothing stays behind. Whatever the runtime says goes to stderr as it is. */
 #include "attach.h"
@@ -11,6 +12,7 @@
 #include "command.h"
 #include "daemon_dirs.h"
 #include "fetch.h"
+#include "profile.h"
 #include "runtime.h"
 #include "say.h"
 #include "serve.h"
@@ -32,7 +34,7 @@ struct run_args {
     struct attach_args attach;
     const char *runtime, *entrypoint, *workdir, *user, *hostname, *network;
     const char *env[ARGS_LIST_MAX + 1], *volumes[ARGS_LIST_MAX + 1];
-    bool tty;
+    bool tty, profile;
     struct places places;
     struct source source;
     struct log log;
@@ -58,6 +60,10 @@ static const struct args_option run_options[] = {
      offsetof(struct run_args, network)},
     {"tty", 't', ARGS_FLAG, NULL, "give it a terminal (also if stdin and stdout are one)",
      offsetof(struct run_args, tty)},
+    {"profile", 0, ARGS_FLAG, NULL,
+     "when the program has ended, put what it read into the\n"
+     "index: the next start fetches it ahead ('clip profile')",
+     offsetof(struct run_args, profile)},
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0},
 };
 
@@ -217,6 +223,8 @@ static int run_container(const struct run_args *fields, const char *runtime, jso
     if (r != 0)
         return r;
     r = runtime_run(runtime, client_text(container, "bundle"), id);
+    if (fields->profile) /* should it fail, that was said, and the program has run all the same */
+        profile_write(fields->places.run, id, NULL, PROFILE_SILENT);
     client_end_container(fields->places.run, id, "lazy=1");
     json_decref(container);
     return r;

@@ -74,6 +74,15 @@ oci() {
     check "$name runs as any number" \
         expect "4711:12" run_as --user 4711:12 programs.clip sh -c 'echo $(id -u):$(id -g)'
     check "$name passes a signal on" signalled
+    check "$name leaves a profile" keeps_profile
+}
+
+# What the program read is in the index when it has ended, and its exit code is clip run's.
+keeps_profile() {
+    cp programs.clip "profile-$runtime.clip"
+    ends_with 3 "$clip" run --profile --runtime "$runtime" "profile-$runtime.clip" sh -c \
+        'cat /var/noise >/dev/null; exit 3' &&
+        "$clip" inspect --json "profile-$runtime.clip" | jq -e '.profile_spans > 2'
 }
 
 # SIGTERM to clip run reaches the program, and its end is clip run's.
