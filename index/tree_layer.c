@@ -118,11 +118,9 @@ static bool begins_with(const char *bytes, const char *prefix)
 /* Below a directory of aufs' own, such as ".wh..wh.plnk". */
 static bool in_metadata(const char *dir)
 {
-    for (const char *at = dir; at; at = strchr(at, '/')) {
-        at += *at == '/';
-        if (begins_with(at, WHITEOUT_META))
+    for (const char *at = dir; (at = strstr(at, WHITEOUT_META)); at++)
+        if (at == dir || at[-1] == '/')
             return true;
-    }
     return false;
 }
 

@@ -41,14 +41,43 @@ static int find_used(struct reduction *red, const struct checkpoint *at, const v
     return r;
 }
 
+static uint64_t eight(const uint8_t *bytes)
+{
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof(word));
+    return word;
+}
+
+/* How many bytes are 0. */
+static uint32_t hole_len(const uint8_t *bytes, uint32_t len)
+{
+    uint32_t n = 0;
+
+    while (n + 8 <= len && eight(bytes + n) == 0)
+        n += 8;
+    while (n < len && !bytes[n])
+        n++;
+    return n;
+}
+
+static void keep_bytes(const uint8_t *used, uint8_t *window, uint32_t len)
+{
+    uint32_t i = 0;
+
+    for (; i + 8 <= len; i += 8) {
+        uint64_t word = eight(window + i) & eight(used + i);
+        memcpy(window + i, &word, sizeof(word));
+    }
+    for (; i < len; i++)
+        window[i] &= used[i];
+}
+
 uint32_t zran_keep(const uint8_t *used, uint8_t *window, uint32_t window_len)
 {
-    uint32_t front = 0;
+    uint32_t front = hole_len(used, window_len);
 
-    while (front < window_len && !used[front])
-        front++;
-    for (uint32_t i = front; i < window_len; i++)
-        window[i] &= used[i];
+    keep_bytes(used + front, window + front, window_len - front);
     memmove(window, window + front, window_len - front);
     return window_len - front;
 }
@@ -98,22 +127,13 @@ static void put_number(struct plain *plain, uint32_t value)
     plain->head[plain->n_head++] = (uint8_t)value;
 }
 
-static uint32_t hole_len(const uint8_t *window, uint32_t len)
-{
-    uint32_t n = 0;
-
-    while (n < len && !window[n])
-        n++;
-    return n;
-}
-
 /* Up to the next hole that is worth it. */
 static uint32_t run_len(const uint8_t *window, uint32_t len)
 {
     uint32_t n = 0;
 
     while (n < len) {
-        uint32_t hole = hole_len(window + n, len - n);
+        uint32_t hole = window[n] ? 0 : hole_len(window + n, len - n);
 
         if (hole >= HOLE_MIN || n + hole == len)
             break;
