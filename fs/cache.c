@@ -345,7 +345,8 @@ int cache_client_open(struct cache_client *client, const char *dir, uint64_t siz
     queue_init(&client->flights);
     queue_init(&client->chains);
     later_init(&client->later);
-    client->has_profile = false;
+    client->profile = NULL;
+    queue_init(&client->opening.node);
     client->closing = false;
     queue_push(&client->cache->hub->clients, &client->node);
     return 0;
@@ -363,6 +364,7 @@ void cache_client_drop(struct cache_client *client)
             cache_layer_unuse(client->layers[i]);
     free(client->layers);
     queue_remove(&client->node);
+    queue_remove(&client->opening.node);
     share_fini(client);
 }
 

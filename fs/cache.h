@@ -24,6 +24,14 @@ struct cache;
 struct cache_layer;
 struct cache_span;
 
+/* A request: cache_when_open() of fs/cache_private.h. */
+struct cache_opening;
+typedef void (*cache_opening_cb)(struct cache_opening *opening);
+struct cache_opening {
+    struct queue node;
+    cache_opening_cb done;
+};
+
 struct cache_client {
     /* public, set by the caller before open */
     struct clip_engine *engine;
@@ -41,9 +49,11 @@ struct cache_client {
     uint64_t waited_len;  /* decoded bytes of those spans in them that somebody waits for */
     struct queue waiting; /* in the hub's, while it waits for spans and a little longer */
     unsigned n_waits;
-    uint64_t waited_ns;         /* when the last of them ended */
-    uint64_t had_ns, had_at_ns; /* cache_share.c */
-    bool has_profile;
+    uint64_t waited_ns;                      /* when the last of them ended */
+    uint64_t had_ns, had_at_ns;              /* cache_share.c */
+    const struct clip_profile_span *profile; /* the image's, n_profile of it; NULL: none is used */
+    size_t n_profile;
+    struct cache_opening opening; /* that the profile waits for */
     bool closing;
     struct later later;
     clip_close_cb on_close;
@@ -99,9 +109,10 @@ void cache_want_cancel(struct cache_want *want);
  * what is waited for now, unless too much was asked for in vain before. */
 void cache_ask(struct cache_client *client, unsigned layer, uint64_t first, uint64_t last);
 
-/* The image's profile: read ahead in that order, as far as PREFETCH_MAX goes. Then nothing is
- * guessed for this client any more but what follows a place that is read on. Without a directory
- * there is nowhere to keep it, and nothing happens. */
+/* The image's profile, lent until the client is closed: read ahead in that order as soon as the
+ * directory is open, as far as PREFETCH_MAX goes. Then nothing is guessed for this client any more
+ * but what follows a place that is read on. Without a directory there is nowhere to keep it, and
+ * nothing happens. Once. */
 #define PREFETCH_MAX (1ull << 30) /* decoded bytes, and at most half of the cache */
 void cache_prefetch(struct cache_client *client, const struct clip_profile_span *spans, size_t n);
 

@@ -83,7 +83,7 @@ static void advance(struct cache_client *client, struct cache_layer *layer,
 
 static bool may_guess(const struct cache_client *client, const struct cache_layer *layer)
 {
-    return !client->has_profile && layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
+    return !client->profile && layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
 }
 
 /* It is read for the first time. */
@@ -131,24 +131,46 @@ void cache_ask(struct cache_client *client, unsigned number, uint64_t first, uin
 
 static uint64_t prefetch_max(const struct cache *cache)
 {
-    return cache->size > 0 && cache->size / 2 < PREFETCH_MAX ? cache->size / 2 : PREFETCH_MAX;
+    return cache->size / 2 < PREFETCH_MAX ? cache->size / 2 : PREFETCH_MAX;
+}
+
+/* The directory is open and its size is known; or it cannot be used. */
+static void ask_for_profile(struct cache_client *client)
+{
+    uint64_t len = 0;
+
+    if (client->cache->status < 0) {
+        client->profile = NULL;
+        return;
+    }
+    for (size_t i = 0; i < client->n_profile; i++) {
+        const struct clip_profile_span *at = &client->profile[i];
+        struct cache_layer *layer = cache_layer_of(client, at->layer);
+
+        if (!layer)
+            return;
+        len += span_len(&layer->spans[at->span]);
+        if (len > prefetch_max(client->cache))
+            return;
+        span_read_ahead(&layer->spans[at->span], client);
+    }
+}
+
+static void on_open(struct cache_opening *opening)
+{
+    struct cache_client *client = container_of(opening, struct cache_client, opening);
+
+    if (!client->closing)
+        ask_for_profile(client);
 }
 
 void cache_prefetch(struct cache_client *client, const struct clip_profile_span *spans, size_t n)
 {
-    uint64_t len = 0;
-
     if (!client->cache->path)
         return;
-    client->has_profile = true;
-    for (size_t i = 0; i < n; i++) {
-        struct cache_layer *layer = cache_layer_of(client, spans[i].layer);
-
-        if (!layer)
-            return;
-        len += span_len(&layer->spans[spans[i].span]);
-        if (len > prefetch_max(client->cache))
-            return;
-        span_read_ahead(&layer->spans[spans[i].span], client);
-    }
+    client->profile = spans;
+    client->n_profile = n;
+    cache_when_open(client->cache, &client->opening, on_open);
+    if (queue_empty(&client->opening.node))
+        ask_for_profile(client);
 }

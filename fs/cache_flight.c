@@ -107,7 +107,7 @@ static bool may_join(const struct cache_span *span, bool is_ahead)
  * and a request has its price. */
 static bool may_follow(const struct cache_span *span, bool is_ahead)
 {
-    return may_join(span, is_ahead) || (may_join(span, true) && span->pending->client->has_profile);
+    return may_join(span, is_ahead) || (may_join(span, true) && span->pending->client->profile);
 }
 
 /* Grows the run around a span with neighbours that are wanted too. */
@@ -174,7 +174,7 @@ static enum work_lane lane_of(struct cache_client *client)
 /* Nobody waits for it yet. But what a profile names will be waited for soon. */
 static enum work_lane lane_ahead(struct cache_client *client)
 {
-    return client->has_profile ? lane_of(client) : WORK_BULK;
+    return client->profile ? lane_of(client) : WORK_BULK;
 }
 
 static void start_flight(struct cache_client *client, struct pending *pending)

@@ -192,13 +192,7 @@ static inline void cache_count(struct cache_hub *hub, enum cache_metric metric, 
 struct cache *cache_of_dir(struct clip_engine *engine, const char *dir, uint64_t size,
                            struct clip_error *err);
 
-/* A request: tells when the directory is open, or will not be; not if that is known already. */
-struct cache_opening;
-typedef void (*cache_opening_cb)(struct cache_opening *opening);
-struct cache_opening {
-    struct queue node;
-    cache_opening_cb done;
-};
+/* Tells when the directory is open, or will not be; not if that is known already. */
 void cache_when_open(struct cache *cache, struct cache_opening *opening, cache_opening_cb done);
 
 /* In cache->finishing: layers with this key wait. */

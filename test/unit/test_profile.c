@@ -55,10 +55,14 @@ static void tear_down(void)
 
 TestSuite(profile, .init = set_up, .fini = tear_down);
 
+static uint64_t cache_size; /* of the next reader's; 0: chosen */
+
 static void open_reader(struct clip_image *image, const char *cache, bool prefetch)
 {
-    const struct clip_reader_options options = {
-        .source = f.it.made.source, .cache_dir = cache, .prefetch = prefetch};
+    const struct clip_reader_options options = {.source = f.it.made.source,
+                                                .cache_dir = cache,
+                                                .cache_size = cache_size,
+                                                .prefetch = prefetch};
     int r = clip_reader_open(f.t.engine, image, &options, &f.reader, &f.err);
 
     cr_assert_eq(r, 0, "%s", f.err.message);
@@ -185,21 +189,50 @@ Test(profile, is_left_alone_without_a_place_to_keep_it)
     cr_assert(queue_empty(&f.reader->client.ahead));
 }
 
+Test(profile, may_wait_for_the_cache_when_the_reader_closes)
+{
+    make_profiled_middle();
+    open_reader(f.profiled, f.cache, true);
+    cr_assert_not(queue_empty(&f.reader->client.opening.node));
+}
+
 Test(profile, may_be_on_its_way_when_the_reader_closes)
 {
     make_profiled_middle();
     open_reader(f.profiled, f.cache, true);
-    cr_assert_not(queue_empty(&f.reader->client.ahead));
+    LOOP_RUN_UNTIL(&f.t, !queue_empty(&f.reader->client.flights));
+}
+
+Test(profile, is_asked_for_at_once_where_the_cache_is_open)
+{
+    make_profiled_middle();
+    open_reader(f.profiled, f.cache, true);
+    LOOP_RUN_UNTIL(&f.t, n_fetched() == 3);
+    indexed_close(&f.it, f.reader);
+    open_reader(f.profiled, f.cache, true);
+    cr_assert(queue_empty(&f.reader->client.opening.node));
+}
+
+static bool is_quiet(const struct cache_client *client)
+{
+    return queue_empty(&client->opening.node) && queue_empty(&client->ahead) &&
+           queue_empty(&client->flights);
+}
+
+Test(profile, takes_no_more_than_half_of_the_cache)
+{
+    make_profiled_middle();
+    cache_size = 3 * SPAN;
+    open_reader(f.profiled, f.cache, true);
+    LOOP_RUN_UNTIL(&f.t, is_quiet(&f.reader->client));
+    cr_assert_lt(n_fetched(), 3);
 }
 
 Test(profile, whose_blob_is_gone_fails_nobody)
 {
-    const struct cache_client *client;
-
     make_profiled_middle();
     cr_assert_eq(unlink(f.it.made.layers[0].path), 0);
     open_reader(f.profiled, f.cache, true);
-    client = &f.reader->client;
-    LOOP_RUN_UNTIL(&f.t, queue_empty(&client->ahead) && queue_empty(&client->flights));
+    LOOP_RUN_UNTIL(&f.t, is_quiet(&f.reader->client));
     cr_assert_eq(n_fetched(), 0);
 }
