@@ -158,21 +158,29 @@ static bool query_has(const struct control_call *call, const char *name)
 
 /* ---- one container */
 
-static void get_container(struct daemon *daemon, struct control_call *call, const char *id)
+/* NULL: there is none, and that is answered. */
+static struct container *find_container(struct daemon *daemon, struct control_call *call,
+                                        const char *id)
 {
     struct container *c = containers_find(&daemon->containers, id);
     if (!c)
         answer_error(call, 404, "there is no such container");
-    else
+    return c;
+}
+
+static void get_container(struct daemon *daemon, struct control_call *call, const char *id)
+{
+    struct container *c = find_container(daemon, call, id);
+    if (c)
         answer_json(call, 200, container_json(c));
 }
 
 static void get_profile(struct daemon *daemon, struct control_call *call, const char *id)
 {
-    struct container *c = containers_find(&daemon->containers, id);
+    struct container *c = find_container(daemon, call, id);
     if (!c)
-        answer_error(call, 404, "there is no such container");
-    else if (!c->image || c->image->state != IMAGE_READY)
+        return;
+    if (!c->image || c->image->state != IMAGE_READY)
         answer_error(call, 404, "the container's image is not mounted");
     else
         answer_json(call, 200, images_profile_json(c->image));
@@ -240,12 +248,10 @@ static void put_container(struct daemon *daemon, struct control_call *call, cons
 
 static void delete_container(struct daemon *daemon, struct control_call *call, const char *id)
 {
-    struct container *c = containers_find(&daemon->containers, id);
+    struct container *c = find_container(daemon, call, id);
     struct pending *pending = c ? new_pending(daemon, call, true) : NULL;
-    if (!c) {
-        answer_error(call, 404, "there is no such container");
+    if (!c)
         return;
-    }
     if (!pending) {
         answer_json(call, 500, NULL);
         return;

@@ -48,7 +48,8 @@ json_t *images_profile_json(const struct image *image)
     size_t n = image->mount ? clip_mount_profile(image->mount, &spans) : 0;
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("[i, i]", (int)spans[i].layer, (int)spans[i].span));
+        json_array_append_new(
+            list, json_pack("[I, I]", (json_int_t)spans[i].layer, (json_int_t)spans[i].span));
     return json_pack("{s:s, s:s, s:I, s:I, s:o}", "index", image->path, "manifest_digest",
                      image->info.manifest_digest, "span_size", (json_int_t)image->info.span_size,
                      "n_spans", (json_int_t)image->info.n_spans, "spans", list);

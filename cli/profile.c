@@ -9,7 +9,6 @@
 #include "say.h"
 #include "verb.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path of a build is:
- * - the source resolves the manifest; then start_layers() keeps `jobs` layers in flight until all
+ * - the source resolves the manifest; then go_on() keeps `jobs` layers in flight until all
  *   are through (index/build_layer.h does the work of one). Each that is through goes to the file
  *   (index/build_file.h), which merges it.
  * - the file is saved when all are there, and tells the result.

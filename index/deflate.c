@@ -2,7 +2,8 @@
 /*
  * The happy path of a stream is: an inflater goes through it and stops where each block ends
  * (index/inflate.h); that place is a checkpoint if the span is full. Where none will be any more
- * it goes through without stopping.
+ * it goes through without stopping. From a checkpoint on it tells which bytes of that window are
+ * looked back on, if it can; the decoder has that until the next one is told.
  *
  * A block that does not end is cut: its header is still there to be replayed, so any place between
  * two symbols will do. It must not depend on how the input came in pieces, and ISA-L decodes ahead

@@ -196,6 +196,16 @@ void image_layer(const struct clip_image *image, unsigned layer, struct image_la
     };
 }
 
+uint64_t image_n_spans(const struct clip_image *image)
+{
+    return image->n_spans;
+}
+
+uint64_t image_span_number(const struct clip_image *image, unsigned layer, uint64_t index)
+{
+    return image->layers[layer].first_span + index;
+}
+
 void image_span(const struct clip_image *image, unsigned layer, uint64_t index,
                 struct image_span *out)
 {

@@ -18,16 +18,6 @@ size_t clip_image_profile(const struct clip_image *image, const struct clip_prof
     return image->n_profile;
 }
 
-uint64_t image_n_spans(const struct clip_image *image)
-{
-    return image->n_spans;
-}
-
-uint64_t image_span_number(const struct clip_image *image, unsigned layer, uint64_t index)
-{
-    return image->layers[layer].first_span + index;
-}
-
 static int check(const struct clip_image *image, const struct clip_profile_span *profile, size_t n,
                  struct clip_error *err)
 {

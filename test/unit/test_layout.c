@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine_private.h"
 #include "test/lib/fetcher.h"
 #include "test/lib/layout.h"
 
@@ -84,6 +85,13 @@ Test(layout, resolves_an_image)
     cr_assert_eq(strlen(m->config), m->config_len);
     snprintf(reference, sizeof(reference), "oci:%s", f.layout.dir);
     cr_assert_str_eq(m->reference, reference);
+}
+
+/* A job of READ keeps a core free for a while: who resolves an image is about to read all of it. */
+Test(layout, is_no_reader_while_it_resolves)
+{
+    resolve_one();
+    cr_assert_eq(f.t.engine->pool.read_ns, 0);
 }
 
 Test(layout, records_an_absolute_path)
