@@ -9,6 +9,7 @@
  *   line that sums all mounts up; "requests" with how many the kernel sent by now, by opcode;
  *   "profile FILE", which writes the index with what was read through the first mount, with of how
  *   many spans. The end of stdin unmounts.
+ * - CLIP_IDLE_POLLING=off in the environment leaves idle CPUs to halt (clip_engine_options).
  * - An answer is one line on stdout. Any failure is a sentence on stderr and the end.
  */
 #include <clip.h>
@@ -189,10 +190,21 @@ static void read_commands(struct host *host)
         errx(1, "stdin is not a pipe");
 }
 
+static enum clip_idle_polling idle_polling(void)
+{
+    const char *text = getenv("CLIP_IDLE_POLLING");
+
+    return text && strcmp(text, "off") == 0 ? CLIP_IDLE_POLLING_OFF : CLIP_IDLE_POLLING_AUTO;
+}
+
 int main(int argc, char **argv)
 {
     static struct host host;
-    struct clip_engine_options options = {.on_log = on_log, .log_level = CLIP_LOG_WARN};
+    struct clip_engine_options options = {
+        .on_log = on_log,
+        .log_level = CLIP_LOG_WARN,
+        .idle_polling = idle_polling(),
+    };
     struct clip_error error;
 
     if (argc < 3 || argc > 4)

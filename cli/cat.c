@@ -186,7 +186,7 @@ static int run_image(struct cat_args *fields, struct clip_image *image, const ch
         return 1;
     }
     cat.size = st.size;
-    r = host_open(&cat.host, &fields->log);
+    r = host_open(&cat.host, &fields->log, NULL);
     if (r != 0)
         return r;
     r = run_reader(&cat, image, fields);

@@ -260,7 +260,7 @@ static int init_parts(struct daemon *daemon)
 
 static int open_host(struct daemon *daemon)
 {
-    int r = host_open(&daemon->host, &daemon->options->log);
+    int r = host_open(&daemon->host, &daemon->options->log, daemon->options->idle_polling);
     if (r != 0)
         return r;
     daemon->loop = &daemon->host.loop;

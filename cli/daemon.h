@@ -17,6 +17,7 @@ struct daemon_options {
     const char *root, *run, *cache_dir; /* absolute */
     uint64_t cache_size;
     bool no_prefetch;
+    const char *idle_polling;   /* auto, on, off or NULL */
     const char *listen_metrics; /* or NULL */
     const char *socket_mode, *socket_group;
     unsigned exit_idle; /* seconds without containers and clients; 0: stay */

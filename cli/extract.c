@@ -153,7 +153,7 @@ static int extract(const struct args *args, void *data)
     int r = facts_open(args->operand[0], fields->from, true, &job.image, &ino);
     if (r != 0)
         return r;
-    r = host_open(&job.host, &fields->log);
+    r = host_open(&job.host, &fields->log, NULL);
     if (r == 0) {
         r = run_job(&job, ino);
         host_close(&job.host);

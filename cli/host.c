@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* uv's pool has 4 threads unless the environment says more. Those that wait for a disk or for a
  * mount leave enough for two cores if there are eight. */
@@ -68,11 +69,35 @@ static void on_signal(uv_signal_t *signal, int signum)
         uv_signal_stop(&host->signals[i]);
 }
 
-static int open_engine(struct host *host, struct log *log)
+static int parse_idle_polling(const char *text, enum clip_idle_polling *out)
+{
+    static const char *const names[] = {
+        [CLIP_IDLE_POLLING_OFF] = "off",
+        [CLIP_IDLE_POLLING_AUTO] = "auto",
+        [CLIP_IDLE_POLLING_ON] = "on",
+    };
+    if (!text)
+        text = getenv("CLIP_IDLE_POLLING");
+    if (!text || !*text)
+        text = "auto";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum clip_idle_polling)i;
+            return 0;
+        }
+    say_error("--idle-polling (or CLIP_IDLE_POLLING) is auto, on or off, not '%s'", text);
+    return 2;
+}
+
+static int open_engine(struct host *host, struct log *log, enum clip_idle_polling idle_polling)
 {
     struct clip_error err;
     struct clip_engine_options options = {
-        .on_log = log_event, .log_data = log, .log_level = log_level(log)};
+        .on_log = log_event,
+        .log_data = log,
+        .log_level = log_level(log),
+        .idle_polling = idle_polling,
+    };
     int r = clip_engine_open(&host->loop, &options, &host->engine, &err);
     if (r < 0)
         say_error("%s", err.message);
@@ -89,9 +114,12 @@ static void close_loop(struct host *host)
     (void)r;
 }
 
-int host_open(struct host *host, struct log *log)
+int host_open(struct host *host, struct log *log, const char *idle_polling)
 {
+    enum clip_idle_polling polling;
     *host = (struct host){0};
+    if (parse_idle_polling(idle_polling, &polling) != 0)
+        return 2;
     tune_memory();
     signal(SIGPIPE, SIG_IGN);
     int r = uv_loop_init(&host->loop);
@@ -105,7 +133,7 @@ int host_open(struct host *host, struct log *log)
         host->signals[i].data = host;
     }
     start_pool(host);
-    if (open_engine(host, log) < 0) {
+    if (open_engine(host, log, polling) < 0) {
         close_loop(host);
         return 1;
     }

@@ -25,8 +25,16 @@ struct host {
     bool closed;
 };
 
-/* 0, or 1 after a sentence. `log` is borrowed. Afterwards SIGPIPE is ignored. */
-int host_open(struct host *host, struct log *log);
+/* For whoever has a long time of work on it. */
+#define HOST_IDLE_POLLING_ABOUT                                                                    \
+    "may idle CPUs poll while there is work, so that no\n"                                         \
+    "thread waits for one that halted (default auto: in\n"                                         \
+    "guests with haltpoll and up to 8 CPUs; needs root;\n"                                         \
+    "or $CLIP_IDLE_POLLING)"
+
+/* 0, or 1, or 2 for an `idle_polling` that is not auto, on or off, after a sentence; NULL: what the
+ * environment says. `log` is borrowed. Afterwards SIGPIPE is ignored. */
+int host_open(struct host *host, struct log *log, const char *idle_polling);
 /* Catches SIGINT and SIGTERM from now on. */
 void host_on_stop(struct host *host, host_stop_cb on_stop, void *data);
 /* Runs the loop until `*done`. */

@@ -18,7 +18,7 @@
 struct index_args {
     uint64_t span_size;
     unsigned jobs;
-    const char *store_ref, *cache_dir, *progress;
+    const char *store_ref, *cache_dir, *progress, *idle_polling;
     bool keep_runtime_dirs, fill_cache, json;
     struct source source;
     struct log log;
@@ -55,6 +55,8 @@ static const struct args_option index_options[] = {
      offsetof(struct index_args, cache_dir)},
     {"platform", 0, ARGS_TEXT, "OS/ARCH[/VARIANT]", "which image, where there is one per platform",
      offsetof(struct index_args, source.net.platform)},
+    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+     offsetof(struct index_args, idle_polling)},
     {"progress", 0, ARGS_TEXT, "auto|plain|json|none", "how progress is shown on stderr",
      offsetof(struct index_args, progress)},
     {"json", 0, ARGS_FLAG, NULL,
@@ -168,7 +170,7 @@ static int index_image(const struct args *args, void *data)
     if (r == 0)
         r = progress_init(&job.progress, how, fields->log.quiet);
     if (r == 0)
-        r = host_open(&job.host, &fields->log);
+        r = host_open(&job.host, &fields->log, fields->idle_polling);
     if (r == 0) {
         r = run_job(&job);
         host_close(&job.host);

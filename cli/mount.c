@@ -26,6 +26,7 @@
 
 struct mount_args {
     bool foreground, allow_dev, allow_suid, pull, no_prefetch;
+    const char *idle_polling;
     struct reading reading;
     struct source source;
     struct log log;
@@ -52,6 +53,8 @@ static const struct args_option mount_options[] = {
      offsetof(struct mount_args, allow_suid)},
     {"no-prefetch", 0, ARGS_FLAG, NULL, "fetch only what is read, also if the index has a\nprofile",
      offsetof(struct mount_args, no_prefetch)},
+    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+     offsetof(struct mount_args, idle_polling)},
     {"pull", 0, ARGS_FLAG, NULL, "index IMAGE again: its tag may have moved",
      offsetof(struct mount_args, pull)},
     {"platform", 0, ARGS_TEXT, "OS/ARCH[/VARIANT]", "which image, where there is one per platform",
@@ -171,7 +174,7 @@ static int serve_in_background(struct mount_args *fields, struct clip_image *ima
     int r = background_start(&m.background, fields->foreground);
     if (r != BACKGROUND_GO)
         return r;
-    r = host_open(&m.host, &fields->log);
+    r = host_open(&m.host, &fields->log, fields->idle_polling);
     if (r != 0)
         return r;
     if (!image)

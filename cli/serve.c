@@ -16,6 +16,7 @@ struct serve_args {
     struct places places;
     uint64_t cache_size;
     bool no_prefetch;
+    const char *idle_polling;
     const char *listen_metrics, *socket_mode, *socket_group;
     unsigned exit_idle;
     bool restore;
@@ -28,6 +29,8 @@ static const struct args_option serve_options[] = {
     {"no-prefetch", 0, ARGS_FLAG, NULL,
      "fetch only what is read, also where an index has a\nprofile",
      offsetof(struct serve_args, no_prefetch)},
+    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+     offsetof(struct serve_args, idle_polling)},
     {"listen-metrics", 0, ARGS_TEXT, "ADDR:PORT",
      "serve /metrics and /healthz over TCP too, e.g.\n127.0.0.1:9420",
      offsetof(struct serve_args, listen_metrics)},
@@ -77,6 +80,7 @@ static int serve(const struct args *args, void *data)
         .cache_dir = fields->places.cache_dir,
         .cache_size = fields->cache_size,
         .no_prefetch = fields->no_prefetch,
+        .idle_polling = fields->idle_polling,
         .listen_metrics = fields->listen_metrics,
         .socket_mode = fields->socket_mode,
         .socket_group = fields->socket_group,

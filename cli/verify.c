@@ -142,7 +142,7 @@ static int run_deep(struct verify_job *job, struct log *log)
 {
     int r = progress_init(&job->progress, job->args->progress, log->quiet);
     if (r == 0)
-        r = host_open(&job->host, log);
+        r = host_open(&job->host, log, NULL);
     if (r == 0) {
         r = run_job(job);
         host_close(&job->host);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path of an engine is:
- * - clip_engine_open() takes the host's loop and puts four handles on it, none of which keeps the
+ * - clip_engine_open() takes the host's loop and puts five handles on it, none of which keeps the
  *   loop alive: `idle` runs the laters, `prepare` and `check` measure how long a turn takes, and
  *   one is the pool's (work.c).
  * - passengers add themselves as children and remove themselves when they are gone.
@@ -17,7 +17,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DEFAULT_POOL_THREADS 4u /* what libuv has unless UV_THREADPOOL_SIZE says otherwise */
 #define MAX_POOL_THREADS     1024u
@@ -140,12 +142,15 @@ void engine_maybe_closed(struct clip_engine *engine)
         return;
     metric_remove(&engine->turns);
     metric_remove(&engine->slab_bytes);
+    metric_remove(&engine->awake.held);
     assert(engine->slab_bytes.value == 0);
     areas_fini(&engine->areas);
     uv_close((uv_handle_t *)&engine->idle, on_handle_closed);
     uv_close((uv_handle_t *)&engine->check, on_handle_closed);
     uv_close((uv_handle_t *)&engine->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&engine->pool.wake, on_handle_closed);
+    awake_fini(&engine->awake);
+    uv_close((uv_handle_t *)&engine->awake.timer, on_handle_closed);
 }
 
 int engine_add(struct clip_engine *engine, struct engine_child *child, enum engine_level level,
@@ -200,7 +205,7 @@ static void open_handles(struct clip_engine *engine)
     uv_check_init(engine->loop, &engine->check);
     uv_prepare_init(engine->loop, &engine->prepare);
     engine->idle.data = engine->check.data = engine->prepare.data = engine;
-    engine->n_handles = 4; /* with the pool's */
+    engine->n_handles = 5; /* with the pool's and awake's */
     uv_loop_configure(engine->loop, UV_METRICS_IDLE_TIME);
     engine->turn_began_ns = uv_hrtime();
     engine->idle_ns = uv_metrics_idle_time(engine->loop);
@@ -208,6 +213,22 @@ static void open_handles(struct clip_engine *engine)
     uv_prepare_start(&engine->prepare, on_turn_end);
     uv_unref((uv_handle_t *)&engine->check);
     uv_unref((uv_handle_t *)&engine->prepare);
+}
+
+void engine_busy(struct clip_engine *engine)
+{
+    awake_busy(&engine->awake);
+}
+
+static void open_awake(struct clip_engine *engine)
+{
+    unsigned n_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    bool wanted = awake_wanted(engine->options.idle_polling, AWAKE_GOVERNOR, n_cpus);
+    int r = awake_init(&engine->awake, engine->loop, wanted ? AWAKE_DEVICE : NULL);
+
+    engine->awake.timer.data = engine;
+    if (r < 0)
+        log_info(engine, "engine: idle CPUs halt, %s: %s", AWAKE_DEVICE, strerror(-r));
 }
 
 int clip_engine_open(struct uv_loop_s *loop, const struct clip_engine_options *options,
@@ -230,10 +251,13 @@ int clip_engine_open(struct uv_loop_s *loop, const struct clip_engine_options *o
         return err_set(err, -ENOMEM, "engine: out of memory");
     }
     open_handles(engine);
+    open_awake(engine);
     metric_add(engine, &engine->turns, METRIC_HISTOGRAM, "clip_loop_turn_seconds",
                "How long the loop worked between two waits.", NULL);
     metric_add(engine, &engine->slab_bytes, METRIC_GAUGE, "clip_slab_bytes",
                "Bytes in slabs on their way through the pipe.", NULL);
+    metric_add(engine, &engine->awake.held, METRIC_HISTOGRAM, "clip_idle_polling_seconds",
+               "How long idle CPUs were kept from halting at a time.", NULL);
     *out = engine;
     return 0;
 }

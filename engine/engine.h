@@ -60,6 +60,10 @@ void later_init(struct later *later);
 void later_call(struct clip_engine *engine, struct later *later, later_cb cb);
 void later_cancel(struct later *later);
 
+/* Something came that somebody waits for: where there is enough of it, idle CPUs do not halt
+ * (engine/awake.h). */
+void engine_busy(struct clip_engine *engine);
+
 /* Milliseconds and nanoseconds of the monotonic clock. */
 uint64_t engine_now_ns(void);
 

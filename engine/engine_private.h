@@ -4,6 +4,7 @@
 #define CLIP_ENGINE_PRIVATE_H
 
 #include "engine/area.h"
+#include "engine/awake.h"
 #include "engine/metrics.h"
 #include "engine/slab.h"
 #include "engine/work.h"
@@ -21,6 +22,7 @@ struct clip_engine {
     uv_check_t check;     /* the end of a loop turn */
     uv_prepare_t prepare; /* its other end */
     uint64_t turn_began_ns, idle_ns;
+    struct awake awake;
     unsigned n_handles;
 
     bool closing;

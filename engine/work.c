@@ -195,6 +195,7 @@ void work_submit_behind(struct clip_engine *engine, struct work *work, enum work
     work->has_run = false;
     work->behind = work->before = NULL;
     pool->n_open++;
+    engine_busy(engine);
     uv_mutex_lock(&pool->lock);
     work->in_line = !before || before->has_run;
     if (work->in_line) {

@@ -143,6 +143,7 @@ static void serve(struct channel *channel, const struct fuse_buf *buf)
     const struct fuse_in_header *request = buf->mem;
 
     requests_count(channel->options.requests, request->opcode);
+    engine_busy(channel->engine);
     if (is_writing(request->opcode))
         refuse(channel, request);
     else if (request->opcode == FUSE_INIT)

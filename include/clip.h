@@ -68,11 +68,18 @@ typedef void (*clip_log_cb)(void *data, enum clip_log_level level, const char *m
 typedef void (*clip_done_cb)(void *data, int status, const struct clip_error *err);
 typedef void (*clip_close_cb)(void *data);
 
+/* Whether the machine's idle CPUs may be asked to poll, and not to halt, while work follows work
+ * closely, and for 20 ms more: PM QoS, by /dev/cpu_dma_latency, for which one has to be root. In a
+ * guest a thread that is woken on a CPU that has halted waits for the hypervisor. AUTO: where the
+ * cpuidle governor is haltpoll, and with up to 8 CPUs. */
+enum clip_idle_polling { CLIP_IDLE_POLLING_OFF, CLIP_IDLE_POLLING_AUTO, CLIP_IDLE_POLLING_ON };
+
 struct clip_engine_options {
     clip_log_cb on_log; /* NULL: silent */
     void *log_data;
     enum clip_log_level log_level; /* above this nothing is formatted */
     unsigned pool_threads;         /* jobs in flight at most; 0: what uv's pool has */
+    enum clip_idle_polling idle_polling;
 };
 
 /* The loop must outlive the engine; a host calls clip_engine_close() and runs the loop until

@@ -42,6 +42,15 @@ policies_of() {
     awk '{ print $41 }' "/proc/$1/task/"[0-9]*/stat | sort -u | paste -sd' '
 }
 
+latency_limits_of() {
+    find "/proc/$1/fd" -lname /dev/cpu_dma_latency | wc -l
+}
+
+has_polled() {
+    is "$(latency_limits_of "$daemon")" 1 &&
+        api GET /metrics | grep -q '^clip_idle_polling_seconds_count [1-9]'
+}
+
 start_daemon || exit 1
 check "threads of the pool do not take the loop's core" is "$(policies_of "$daemon")" "0 3"
 
@@ -218,11 +227,24 @@ check "and the whole image" whole "$(root_of k1)"
 stop_daemon
 check "SIGTERM ends it well" is $? 0
 check "unmounts everything" is "$(n_mounts)" 0
-start_daemon --restore || exit 1
+check "--idle-polling is auto, on or off" fails 2 "auto, on or off" "$clipd" serve --idle-polling no
+check "in the environment, too" fails 2 "auto, on or off" env CLIP_IDLE_POLLING=no \
+    "$clip" index programs.clip none.clip
+start_daemon --idle-polling on || exit 1
+"$clip" mount --cid k1 programs.clip >/dev/null
+whole "$(root_of k1)"
+if [ -c /dev/cpu_dma_latency ]; then
+    check "idle CPUs polled with --idle-polling on" until_true has_polled
+else
+    skip "idle CPUs polled with --idle-polling on" "no /dev/cpu_dma_latency"
+fi
+stop_daemon
+start_daemon --restore --idle-polling off || exit 1
 are_ready() {
     is "$(state_of k1) $(state_of k2)" "ready ready"
 }
 check "--restore mounts again" until_true are_ready
+check "--idle-polling off never asks for it" is "$(latency_limits_of "$daemon")" 0
 check "with what was written" is "$(cat "$(root_of k1)/kept")" kept
 exec 9<"$(root_of k2)/var/noise"
 stop_daemon
