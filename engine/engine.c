@@ -224,11 +224,13 @@ static void open_awake(struct clip_engine *engine)
 {
     unsigned n_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     bool wanted = awake_wanted(engine->options.idle_polling, AWAKE_GOVERNOR, n_cpus);
+    enum clip_log_level level =
+        engine->options.idle_polling == CLIP_IDLE_POLLING_ON ? CLIP_LOG_WARN : CLIP_LOG_INFO;
     int r = awake_init(&engine->awake, engine->loop, wanted ? AWAKE_DEVICE : NULL);
 
     engine->awake.timer.data = engine;
     if (r < 0)
-        log_info(engine, "engine: idle CPUs halt, %s: %s", AWAKE_DEVICE, strerror(-r));
+        log_at(engine, level, "engine: idle CPUs halt, %s: %s", AWAKE_DEVICE, strerror(-r));
 }
 
 int clip_engine_open(struct uv_loop_s *loop, const struct clip_engine_options *options,
