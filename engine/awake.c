@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The happy path is:
- * - awake_busy() counts; the first of a quiet time starts the timer, and AWAKE_ENOUGH of them
- * before it fires set the limit to 0 us, which is where governors let an idle CPU poll.
+ * - awake_busy() counts; the first of a quiet time starts the timer, and AWAKE_ENOUGH before it
+ *   fires set the limit to 0 us, which is where governors let an idle CPU poll.
  * - on_tick() lifts the limit when a whole tick had nothing to count, and rests.
  * Possible failure modes are: no device, or not root: nothing is asked for, all works as it did.
  * On close: the descriptor goes, and the kernel forgets the limit.
@@ -89,7 +89,7 @@ int awake_init(struct awake *awake, uv_loop_t *loop, const char *device)
     uv_timer_init(loop, &awake->timer);
     uv_unref((uv_handle_t *)&awake->timer);
     if (device)
-        awake->fd = open(device, O_RDWR | O_CLOEXEC);
+        awake->fd = open(device, O_WRONLY | O_CLOEXEC);
     if (device && awake->fd < 0)
         r = -errno;
     return r;

@@ -2,8 +2,8 @@
 /*
  * Keeps the machine's idle CPUs from halting while work follows work closely. A thread that is
  * woken on a CPU that has halted waits for a hypervisor, often for longer than it then works; one
- * whose CPU polls is there at once. Asked of the kernel by PM QoS: Linux,
- * admin-guide/pm/cpuidle.rst, "CPU latency limit". The request is gone with the descriptor, however
+ * whose CPU polls is there at once. Asked of the kernel by PM QoS (Linux, admin-guide/pm/cpuidle,
+ * "Power Management Quality of Service for CPUs"), which forgets it with the descriptor, however
  * the process ends. On the loop's thread.
  */
 #ifndef CLIP_ENGINE_AWAKE_H
