@@ -23,8 +23,8 @@
 #define WINDOW_MAX  (12ull << 20) /* decoded bytes */
 #define WINDOW_PART 4u
 #define GUESS_PART  16u
-#define GUESS_FREE  8u /* spans */
-#define REORDER     4u /* spans: requests of one reader may overtake each other */
+#define GUESS_FREE  16u /* spans */
+#define REORDER     4u  /* spans: requests of one reader may overtake each other */
 
 static struct cache_stream *stream_at(struct cache_layer *layer, uint64_t index)
 {
