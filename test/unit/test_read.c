@@ -341,7 +341,7 @@ Test(read, does_not_fetch_all_files_whose_beginnings_are_read)
         snprintf(name, sizeof(name), "small%u", i);
         read_some(indexed_ino(&f.it, name), 0);
     }
-    /* two files or three whole, and the beginnings of the others */
+    /* a few files whole, and the beginnings of the others */
     cr_assert_leq(counters().spans_fetched, 60);
 }
 
