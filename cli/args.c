@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The happy path of a command line is:
  * - args_parse() takes word by word: take_long() and take_letters() find the option in the groups,
- *   take_value() finds its value in the same word or the next, store() converts it.
+ *   take_value() finds its value in the same word or the next, args_choice() or store() checks it.
  * - What is no option is an operand; at the end their number must fit. What another program is to
  *   be told (`clip run IMAGE ls -l`) is left alone.
  * - `--help` prints the same tables and ends the command.
@@ -135,6 +135,38 @@ static const struct args_option *find_option(const struct args *args, const char
     return NULL;
 }
 
+/* Of choices, what `at` begins with; the next is behind it and a bar. */
+static size_t choice_len(const char *at)
+{
+    return strcspn(at, "|");
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = choice_len(choices);
+    if (strlen(text) == len && memcmp(choices, text, len) == 0)
+        return true;
+    return choices[len] && is_choice(choices + len + 1, text);
+}
+
+int args_choice(const char *name, const char *choices, const char *text)
+{
+    char list[128] = "";
+    size_t n = 0;
+    if (is_choice(choices, text))
+        return 0;
+    for (const char *at = choices;; at += choice_len(at) + 1) {
+        const char *bar = at + choice_len(at);
+        const char *between = !*bar ? "" : strchr(bar + 1, '|') ? ", " : " or ";
+        n += (size_t)snprintf(list + n, sizeof(list) - n, "%.*s%s", (int)choice_len(at), at,
+                              between);
+        if (!*bar || n >= sizeof(list))
+            break;
+    }
+    say_error("%s is %s, not '%s'", name, list, text);
+    return EXIT_USAGE;
+}
+
 static int store_secret(char *text, const char **out)
 {
     char *copy = strdup(text);
@@ -177,6 +209,7 @@ static int store(const struct args_option *o, void *fields, char *value)
         *(bool *)field = true;
         return 0;
     case ARGS_TEXT:
+    case ARGS_CHOICE:
         *(const char **)field = value;
         return 0;
     case ARGS_SECRET:
@@ -200,6 +233,13 @@ static int take_value(const struct args *args, struct words *words, const struct
         if (words->next == words->argc)
             return refuse(args, o->name, " needs a value");
         value = words->argv[words->next++];
+    }
+    if (o->kind == ARGS_CHOICE) {
+        char name[64];
+        snprintf(name, sizeof(name), "--%s", o->name);
+        int r = args_choice(name, o->value, value);
+        if (r != 0)
+            return r;
     }
     int r = store(o, fields, value);
     if (r < 0) {

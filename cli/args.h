@@ -13,6 +13,7 @@
 enum args_kind {
     ARGS_FLAG,   /* bool */
     ARGS_TEXT,   /* const char *, borrowed from argv */
+    ARGS_CHOICE, /* const char *, one of what `value` lists: auto|on|off; borrowed from argv */
     ARGS_SECRET, /* const char *, a copy; argv is wiped, because ps shows it */
     ARGS_SIZE,   /* uint64_t, bytes: 4096, 512K, 1MiB, 2GB */
     ARGS_NUMBER, /* unsigned */
@@ -57,6 +58,9 @@ struct args {
 /* argv[0] is the verb. ARGS_GO, or the exit code of a command that is over: 0 after --help, 2 after
  * a sentence about what was wrong. */
 int args_parse(struct args *args, int argc, char **argv);
+
+/* Is `text` one of `choices` (auto|on|off)? 0, or 2 after a sentence about `name`. */
+int args_choice(const char *name, const char *choices, const char *text);
 
 /* -EINVAL or -ERANGE. */
 int args_size(const char *text, uint64_t *out);

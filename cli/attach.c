@@ -38,7 +38,7 @@ const struct args_option attach_options[] = {
      offsetof(struct attach_args, platform)},
     {"pull", 0, ARGS_FLAG, NULL, "look again what IMAGE is, even if there is an index of it",
      offsetof(struct attach_args, pull)},
-    {"progress", 0, ARGS_TEXT, "auto|plain|json|none", "how progress is shown on stderr",
+    {"progress", 0, ARGS_CHOICE, "auto|plain|json|none", "how progress is shown on stderr",
      offsetof(struct attach_args, progress)},
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0},
 };
@@ -122,10 +122,8 @@ int attach_ask(const struct attach_args *args, const char *run, const char *id, 
     if (client_check_id(id) != 0)
         return 1;
     snprintf(path, sizeof(path), "/v1/containers/%s?events=1", id);
-    int r = progress_init(&progress, args->progress, quiet);
-    if (r != 0)
-        return r;
-    r = client_ask(&call);
+    progress_init(&progress, args->progress, quiet);
+    int r = client_ask(&call);
     progress_fini(&progress);
     if (r == 0)
         *out = json_incref(json_object_get(call.answer, "container"));

@@ -5,6 +5,7 @@
  * too. */
 #include "host.h"
 
+#include "args.h"
 #include "say.h"
 
 #include <assert.h>
@@ -69,24 +70,17 @@ static void on_signal(uv_signal_t *signal, int signum)
         uv_signal_stop(&host->signals[i]);
 }
 
-static int parse_idle_polling(const char *text, enum clip_idle_polling *out)
+/* What the option says, or else the environment. 0, or 2 after a sentence. */
+static int choose_idle_polling(const char *option, enum clip_idle_polling *out)
 {
-    static const char *const names[] = {
-        [CLIP_IDLE_POLLING_OFF] = "off",
-        [CLIP_IDLE_POLLING_AUTO] = "auto",
-        [CLIP_IDLE_POLLING_ON] = "on",
-    };
-    if (!text)
-        text = getenv("CLIP_IDLE_POLLING");
-    if (!text || !*text)
-        text = "auto";
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum clip_idle_polling)i;
-            return 0;
-        }
-    say_error("--idle-polling (or CLIP_IDLE_POLLING) is auto, on or off, not '%s'", text);
-    return 2;
+    const char *env = getenv("CLIP_IDLE_POLLING");
+    const char *text = option ? option : env && *env ? env : "auto";
+    if (args_choice("CLIP_IDLE_POLLING", HOST_IDLE_POLLING_CHOICES, text) != 0)
+        return 2;
+    *out = strcmp(text, "on") == 0    ? CLIP_IDLE_POLLING_ON
+           : strcmp(text, "off") == 0 ? CLIP_IDLE_POLLING_OFF
+                                      : CLIP_IDLE_POLLING_AUTO;
+    return 0;
 }
 
 static int open_engine(struct host *host, struct log *log, enum clip_idle_polling idle_polling)
@@ -118,7 +112,7 @@ int host_open(struct host *host, struct log *log, const char *idle_polling)
 {
     enum clip_idle_polling polling;
     *host = (struct host){0};
-    if (parse_idle_polling(idle_polling, &polling) != 0)
+    if (choose_idle_polling(idle_polling, &polling) != 0)
         return 2;
     tune_memory();
     signal(SIGPIPE, SIG_IGN);

@@ -25,15 +25,18 @@ struct host {
     bool closed;
 };
 
-/* For whoever has a long time of work on it. */
+/* An option of whoever has a long time of work on it. */
+#define HOST_IDLE_POLLING_CHOICES "auto|on|off"
 #define HOST_IDLE_POLLING_ABOUT                                                                    \
     "may idle CPUs poll while there is work, so that no\n"                                         \
     "thread waits for one that halted (default auto: in\n"                                         \
     "guests with haltpoll and up to 8 CPUs; needs root;\n"                                         \
     "or $CLIP_IDLE_POLLING)"
 
-/* 0, or 1, or 2 for an `idle_polling` that is not auto, on or off, after a sentence; NULL: what the
- * environment says. `log` is borrowed. Afterwards SIGPIPE is ignored. */
+/* `idle_polling` is one of those choices; NULL: what the environment says. 0, or after a sentence
+ * 1, or 2 where the environment says something else. `log` is borrowed. Afterwards SIGPIPE is
+ * ignored.
+ */
 int host_open(struct host *host, struct log *log, const char *idle_polling);
 /* Catches SIGINT and SIGTERM from now on. */
 void host_on_stop(struct host *host, host_stop_cb on_stop, void *data);

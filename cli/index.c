@@ -55,9 +55,9 @@ static const struct args_option index_options[] = {
      offsetof(struct index_args, cache_dir)},
     {"platform", 0, ARGS_TEXT, "OS/ARCH[/VARIANT]", "which image, where there is one per platform",
      offsetof(struct index_args, source.net.platform)},
-    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+    {"idle-polling", 0, ARGS_CHOICE, HOST_IDLE_POLLING_CHOICES, HOST_IDLE_POLLING_ABOUT,
      offsetof(struct index_args, idle_polling)},
-    {"progress", 0, ARGS_TEXT, "auto|plain|json|none", "how progress is shown on stderr",
+    {"progress", 0, ARGS_CHOICE, "auto|plain|json|none", "how progress is shown on stderr",
      offsetof(struct index_args, progress)},
     {"json", 0, ARGS_FLAG, NULL,
      "print the result as JSON, and the progress as an\n"
@@ -167,8 +167,7 @@ static int index_image(const struct args *args, void *data)
     struct index_job job = {.args = fields, .image = args->operand[0], .output = args->operand[1]};
     const char *how = fields->progress ? fields->progress : fields->json ? "json" : NULL;
     int r = default_span_size(fields);
-    if (r == 0)
-        r = progress_init(&job.progress, how, fields->log.quiet);
+    progress_init(&job.progress, how, fields->log.quiet);
     if (r == 0)
         r = host_open(&job.host, &fields->log, fields->idle_polling);
     if (r == 0) {

@@ -110,9 +110,8 @@ int indexing_run(const struct indexing *indexing, struct host *host, char **out_
     struct run run = {.host = host};
     char *image = fetch_absolute(indexing->image);
     int r = image ? read_fetch(indexing, &run.fetch) : 1;
-    if (r == 0)
-        r = progress_init(&run.progress, NULL, indexing->quiet);
     if (r == 0) {
+        progress_init(&run.progress, NULL, indexing->quiet);
         r = run_in_store(&run, indexing, image);
         progress_fini(&run.progress);
     }

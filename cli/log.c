@@ -16,7 +16,7 @@ const struct args_option log_options[] = {
     {"verbose", 'v', ARGS_FLAG, NULL, "say more on stderr (or CLIP_VERBOSE=1)",
      offsetof(struct log, verbose)},
     {"quiet", 'q', ARGS_FLAG, NULL, "say nothing but errors", offsetof(struct log, quiet)},
-    {"log-format", 0, ARGS_TEXT, "text|json", "how an event is written",
+    {"log-format", 0, ARGS_CHOICE, "text|json", "how an event is written",
      offsetof(struct log, format)},
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0},
 };
@@ -31,10 +31,6 @@ int log_open(struct log *log)
 {
     const char *env = getenv("CLIP_VERBOSE");
     log->verbose |= env && *env && strcmp(env, "0") != 0;
-    if (log->format && strcmp(log->format, "json") != 0 && strcmp(log->format, "text") != 0) {
-        say_error("--log-format is text or json, not '%s'", log->format);
-        return 2;
-    }
     log->json = log->format && strcmp(log->format, "json") == 0;
     log->stream = log->path ? fopen(log->path, "ae") : stderr;
     if (!log->stream) {

@@ -53,7 +53,7 @@ static const struct args_option mount_options[] = {
      offsetof(struct mount_args, allow_suid)},
     {"no-prefetch", 0, ARGS_FLAG, NULL, "fetch only what is read, also if the index has a\nprofile",
      offsetof(struct mount_args, no_prefetch)},
-    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+    {"idle-polling", 0, ARGS_CHOICE, HOST_IDLE_POLLING_CHOICES, HOST_IDLE_POLLING_ABOUT,
      offsetof(struct mount_args, idle_polling)},
     {"pull", 0, ARGS_FLAG, NULL, "index IMAGE again: its tag may have moved",
      offsetof(struct mount_args, pull)},

@@ -25,33 +25,21 @@ struct progress_layer {
     bool finished;
 };
 
-static int choose_mode(const char *how, enum progress_mode *out)
+static enum progress_mode mode_of(const char *how)
 {
-    static const struct {
-        const char *name;
-        enum progress_mode mode;
-    } modes[] = {{"none", PROGRESS_NONE}, {"plain", PROGRESS_PLAIN}, {"json", PROGRESS_JSON}};
-    if (!how || strcmp(how, "auto") == 0) {
-        *out = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_PLAIN;
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        if (strcmp(how, modes[i].name) == 0) {
-            *out = modes[i].mode;
-            return 0;
-        }
-    }
-    say_error("--progress is auto, plain, json or none, not '%s'", how);
-    return 2;
+    if (!how || strcmp(how, "auto") == 0)
+        return isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_PLAIN;
+    if (strcmp(how, "none") == 0)
+        return PROGRESS_NONE;
+    return strcmp(how, "json") == 0 ? PROGRESS_JSON : PROGRESS_PLAIN;
 }
 
-int progress_init(struct progress *progress, const char *how, bool quiet)
+void progress_init(struct progress *progress, const char *how, bool quiet)
 {
-    *progress = (struct progress){.began_ns = uv_hrtime()};
-    int r = choose_mode(how, &progress->mode);
-    if (quiet)
-        progress->mode = PROGRESS_NONE;
-    return r;
+    *progress = (struct progress){
+        .began_ns = uv_hrtime(),
+        .mode = quiet ? PROGRESS_NONE : mode_of(how),
+    };
 }
 
 void progress_fini(struct progress *progress)

@@ -19,8 +19,8 @@ struct progress {
     unsigned n_lines; /* of bars, on the screen */
 };
 
-/* `how` is auto, plain, none, json or NULL (auto). 0, or 2 after a sentence. */
-int progress_init(struct progress *progress, const char *how, bool quiet);
+/* `how` is auto, plain, none, json or NULL (auto). */
+void progress_init(struct progress *progress, const char *how, bool quiet);
 void progress_fini(struct progress *progress);
 /* A clip_progress_cb; `data` is the progress. */
 void progress_event(void *data, const struct clip_index_progress *event);

@@ -54,7 +54,7 @@ static const struct args_option run_options[] = {
      offsetof(struct run_args, entrypoint)},
     {"hostname", 0, ARGS_TEXT, "NAME", "the container's (default: its ID)",
      offsetof(struct run_args, hostname)},
-    {"network", 0, ARGS_TEXT, "none|host",
+    {"network", 0, ARGS_CHOICE, "none|host",
      "a network of its own without anything (default), or\n"
      "this host's",
      offsetof(struct run_args, network)},
@@ -182,10 +182,7 @@ static int add_network(json_t *process, const char *network)
 {
     if (!network || strcmp(network, "none") == 0)
         return 0;
-    if (strcmp(network, "host") == 0)
-        return json_object_set_new(process, "host_network", json_true());
-    say_error("--network is none or host, not '%s'", network);
-    return 2;
+    return json_object_set_new(process, "host_network", json_true());
 }
 
 static int add_process(json_t *request, const struct run_args *fields, char **args)

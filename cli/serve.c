@@ -29,7 +29,7 @@ static const struct args_option serve_options[] = {
     {"no-prefetch", 0, ARGS_FLAG, NULL,
      "fetch only what is read, also where an index has a\nprofile",
      offsetof(struct serve_args, no_prefetch)},
-    {"idle-polling", 0, ARGS_TEXT, "auto|on|off", HOST_IDLE_POLLING_ABOUT,
+    {"idle-polling", 0, ARGS_CHOICE, HOST_IDLE_POLLING_CHOICES, HOST_IDLE_POLLING_ABOUT,
      offsetof(struct serve_args, idle_polling)},
     {"listen-metrics", 0, ARGS_TEXT, "ADDR:PORT",
      "serve /metrics and /healthz over TCP too, e.g.\n127.0.0.1:9420",

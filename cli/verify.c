@@ -41,7 +41,7 @@ static const struct args_option verify_options[] = {
      "read the blobs from IMAGE instead of where the index\n"
      "says: a moved layout, another registry",
      offsetof(struct verify_args, source_image)},
-    {"progress", 0, ARGS_TEXT, "auto|plain|json|none", "how progress is shown on stderr",
+    {"progress", 0, ARGS_CHOICE, "auto|plain|json|none", "how progress is shown on stderr",
      offsetof(struct verify_args, progress)},
     {"json", 0, ARGS_FLAG, NULL, "print the result as JSON", offsetof(struct verify_args, json)},
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0},
@@ -140,9 +140,8 @@ static int run_job(struct verify_job *job)
 
 static int run_deep(struct verify_job *job, struct log *log)
 {
-    int r = progress_init(&job->progress, job->args->progress, log->quiet);
-    if (r == 0)
-        r = host_open(&job->host, log, NULL);
+    progress_init(&job->progress, job->args->progress, log->quiet);
+    int r = host_open(&job->host, log, NULL);
     if (r == 0) {
         r = run_job(job);
         host_close(&job->host);
