@@ -2,8 +2,8 @@
 /*
  * The happy path of an engine is:
  * - clip_engine_open() takes the host's loop and puts five handles on it, none of which keeps the
- *   loop alive: `idle` runs the laters, `prepare` and `check` measure how long a turn takes, and
- *   one is the pool's (work.c).
+ *   loop alive: `idle` runs the laters, `prepare` and `check` measure how long a turn takes,
+ *   one is the pool's (work.c) and one awake's.
  * - passengers add themselves as children and remove themselves when they are gone.
  * Possible failure modes are: no memory, at open only.
  * On close: the children of a level are asked to close; when the last has removed itself the next

@@ -231,11 +231,18 @@ stop_daemon
 check "SIGTERM ends it well" is $? 0
 check "unmounts everything" is "$(n_mounts)" 0
 check "--idle-polling is auto, on or off" fails 2 "auto, on or off" "$clipd" serve --idle-polling no
+check "and that is said before anything is made" bash -c "
+    '$clipd' serve --idle-polling no --root '$work/none' 2>/dev/null; [ ! -e '$work/none' ]"
 check "in the environment, too" fails 2 "auto, on or off" env CLIP_IDLE_POLLING=no \
     "$clip" index programs.clip none.clip
 start_daemon --idle-polling on || exit 1
 if [ -c /dev/cpu_dma_latency ] && (: >/dev/cpu_dma_latency) 2>/dev/null; then
     check "idle CPUs polled with --idle-polling on" until_true has_polled
+    # nobody opens a device on a mount without devices
+    check "who cannot have it is told" says "idle CPUs halt" unshare --mount bash -c '
+        device=/dev/cpu_dma_latency
+        mount --bind $device $device && mount -o remount,bind,nodev $device &&
+            "$0" index --idle-polling on nothing: none.clip' "$clip"
 else
     skip "idle CPUs polled with --idle-polling on" "/dev/cpu_dma_latency cannot be opened"
 fi
