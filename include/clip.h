@@ -207,6 +207,10 @@ struct clip_stat {
  * root. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG. */
 CLIP_API int clip_image_lookup(const struct clip_image *image, const char *path, bool follow,
                                uint64_t *out_ino);
+/* The first path of a node, from the root ("/usr/bin/env"; the root's is "/"), cut to out_len - 1
+ * bytes and NUL terminated. Returns how long all of it is; -ENOENT. */
+CLIP_API int clip_image_path(const struct clip_image *image, uint64_t ino, char *out,
+                             size_t out_len);
 CLIP_API int clip_image_stat(const struct clip_image *image, uint64_t ino, struct clip_stat *out);
 /* The index-th child, sorted by name bytes; -ENOENT past the last. The name is not NUL terminated.
  */
@@ -232,6 +236,12 @@ CLIP_API int clip_image_xattr(const struct clip_image *image, uint64_t ino, uint
 /* SHA-256 of a regular file's content, 32 bytes. -EINVAL if not a regular file. */
 CLIP_API int clip_image_content_digest(const struct clip_image *image, uint64_t ino,
                                        uint8_t out[32]);
+
+/* The index-th of the files that a regular file says it needs to run, in the order in which it will
+ * read them: a program's interpreter and libraries, what a Python module imports. A mount that
+ * prefetches has them fetched when the file is read. -ENOENT past the last. */
+CLIP_API int clip_image_need(const struct clip_image *image, uint64_t ino, uint64_t index,
+                             uint64_t *out_ino);
 
 /* ------------------------------------------------------------------ profile */
 
@@ -286,7 +296,8 @@ struct clip_reader_options {
     const char *source;    /* where the blobs are, instead of what the index names */
     const char *cache_dir; /* spans on disk; NULL: memory only */
     uint64_t cache_size;   /* bytes on disk at most; 0: chosen */
-    bool prefetch;         /* fetch what the index's profile names; with a cache_dir */
+    bool prefetch;         /* fetch what the index says will be read: its profile, or what
+                              files need when they are read; with a cache_dir */
     struct clip_source_options net;
 };
 

@@ -49,6 +49,7 @@ enum format_section_type {
     FORMAT_SPANS,
     FORMAT_WINDOWS,
     FORMAT_PROFILE, /* may be missing; the first that may */
+    FORMAT_NEEDS,   /* likewise */
     FORMAT_SECTIONS_END
 };
 
@@ -205,6 +206,13 @@ struct format_span {
 struct format_profile {
     uint32_t layer;
     uint32_t span; /* of the layer's */
+};
+
+/* A file needs another one to run: indexes of nodes, sorted by the first; those of one file in the
+ * order in which it will read them, none twice. */
+struct format_need {
+    uint32_t node;
+    uint32_t needed;
 };
 
 static_assert(sizeof(struct format_header) == 32, "no padding");

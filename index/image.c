@@ -287,31 +287,52 @@ static int compare_name(const struct clip_image *image, const struct format_node
     return r ? r : (node->name_len > name_len) - (node->name_len < name_len);
 }
 
-int image_find(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
-               uint64_t *out_ino)
+/* The first child of `in` whose name is not before that: a node's index, up to behind the last. */
+static uint32_t seek(const struct clip_image *image, const struct format_node *in, const char *name,
+                     size_t name_len)
+{
+    uint32_t low = in->dir.first, high = low + in->dir.n;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (compare_name(image, &image->nodes[middle], name, name_len) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int image_seek(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
+               uint64_t *out)
 {
     const struct format_node *in = node_at(image, dir);
-    uint32_t low, high;
 
     if (!in)
         return -ENOENT;
     if (in->kind != FORMAT_DIR)
         return -ENOTDIR;
-    low = in->dir.first;
-    high = low + in->dir.n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int r = compare_name(image, &image->nodes[middle], name, name_len);
-        if (r == 0) {
-            *out_ino = image_inode(image, (uint64_t)middle + 1);
-            return 0;
-        }
-        if (r < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return -ENOENT;
+    *out = seek(image, in, name, name_len) - in->dir.first;
+    return 0;
+}
+
+int image_find(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
+               uint64_t *out_ino)
+{
+    const struct format_node *in = node_at(image, dir);
+    uint32_t at;
+
+    if (!in)
+        return -ENOENT;
+    if (in->kind != FORMAT_DIR)
+        return -ENOTDIR;
+    at = seek(image, in, name, name_len);
+    if (at == in->dir.first + in->dir.n ||
+        compare_name(image, &image->nodes[at], name, name_len) != 0)
+        return -ENOENT;
+    *out_ino = image_inode(image, (uint64_t)at + 1);
+    return 0;
 }
 
 static uint64_t file_size(const struct clip_image *image, const struct format_node *node)

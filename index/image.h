@@ -30,6 +30,14 @@ uint64_t image_parent(const struct clip_image *image, uint64_t ino);
 int image_find(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
                uint64_t *out_ino);
 
+/* In a directory whose children are sorted: the index (clip_image_readdir) of the first whose name
+ * does not come before `name`; how many there are, if all do. -ENOENT, -ENOTDIR. */
+int image_seek(const struct clip_image *image, uint64_t dir, const char *name, size_t name_len,
+               uint64_t *out);
+/* clip_image_lookup from a directory on. */
+int image_lookup_at(const struct clip_image *image, uint64_t dir, const char *path, bool follow,
+                    uint64_t *out_ino);
+
 struct image_layer {
     struct digest digest, diff_id;
     const char *media_type;
@@ -73,6 +81,13 @@ struct image_extent {
 };
 int image_extent(const struct clip_image *image, uint64_t ino, uint64_t off, uint64_t len,
                  struct image_extent *out);
+
+bool image_has_needs(const struct clip_image *image); /* any at all */
+/* What a file needs (clip_image_need): how many, and the number of the first among all of the
+ * image. 0: it is no file, or needs none. */
+size_t image_needs(const struct clip_image *image, uint64_t ino, size_t *out_first);
+/* By its number among all: the file that is needed. */
+uint64_t image_needed(const struct clip_image *image, size_t number);
 
 /* A value by name; -ENODATA. */
 int image_getxattr(const struct clip_image *image, uint64_t ino, const char *name, const void **out,

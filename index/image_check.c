@@ -498,6 +498,29 @@ static int check_profile(const struct check *c)
     return 0;
 }
 
+static bool is_file(const struct clip_image *image, uint32_t index)
+{
+    uint8_t kind = index < image->n_nodes ? image->nodes[index].kind : (uint8_t)FORMAT_KINDS;
+
+    return kind == FORMAT_FILE || kind == FORMAT_EXTENDED;
+}
+
+static int check_needs(const struct check *c)
+{
+    const struct clip_image *image = c->image;
+
+    for (uint32_t i = 0; i < image->n_needs; i++) {
+        const struct format_need *need = &image->needs[i];
+
+        if (!is_file(image, need->node) || !is_file(image, need->needed) ||
+            need->node == need->needed)
+            return bad(c, "need", i, "it is not of two files");
+        if (i > 0 && need->node < need[-1].node)
+            return bad(c, "need", i, "it is out of order");
+    }
+    return 0;
+}
+
 int image_check(const struct clip_image *image, struct clip_error *err)
 {
     struct check c = {.image = image, .err = err};
@@ -514,5 +537,7 @@ int image_check(const struct clip_image *image, struct clip_error *err)
         r = check_nodes(&c);
     if (r == 0)
         r = check_profile(&c);
+    if (r == 0)
+        r = check_needs(&c);
     return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A path from the image's root, as the kernel would walk it after chroot: symlinks' targets go on
  * a stack of what is still to be walked. */
-#include "index/image.h"
+#include "index/image_map.h"
 #include "index/path.h"
 
 #include <string.h>
@@ -70,8 +70,8 @@ static int step(struct lookup *l, const struct path_name *name, bool follow_last
     return 0;
 }
 
-int clip_image_lookup(const struct clip_image *image, const char *path, bool follow,
-                      uint64_t *out_ino)
+int image_lookup_at(const struct clip_image *image, uint64_t dir, const char *path, bool follow,
+                    uint64_t *out_ino)
 {
     size_t len = strlen(path);
     bool wants_dir = len > 0 && path[len - 1] == '/';
@@ -79,7 +79,7 @@ int clip_image_lookup(const struct clip_image *image, const char *path, bool fol
         .image = image,
         .todo = {{path, path + len}},
         .n_todo = 1,
-        .at = CLIP_ROOT_INO,
+        .at = path[0] == '/' ? CLIP_ROOT_INO : dir,
     };
     struct path_name name;
 
@@ -97,4 +97,42 @@ int clip_image_lookup(const struct clip_image *image, const char *path, bool fol
         return -ENOTDIR;
     *out_ino = l.at;
     return 0;
+}
+
+int clip_image_lookup(const struct clip_image *image, const char *path, bool follow,
+                      uint64_t *out_ino)
+{
+    return image_lookup_at(image, CLIP_ROOT_INO, path, follow, out_ino);
+}
+
+/* Puts `len` bytes so that they end at offset `end`, as far as they fit. */
+static void put_before(char *out, size_t out_len, size_t end, const char *bytes, size_t len)
+{
+    size_t off = end - len;
+
+    if (off + 1 < out_len)
+        memcpy(out + off, bytes, len < out_len - 1 - off ? len : out_len - 1 - off);
+}
+
+int clip_image_path(const struct clip_image *image, uint64_t ino, char *out, size_t out_len)
+{
+    const struct format_node *nodes = image->nodes, *node;
+    size_t len = ino == CLIP_ROOT_INO, end;
+
+    if (ino == 0 || ino > image->n_nodes)
+        return -ENOENT;
+    /* a node comes behind its parent, so that these end */
+    for (node = &nodes[ino - 1]; node != nodes; node = &nodes[node->parent])
+        len += node->name_len + 1u;
+    end = len;
+    for (node = &nodes[ino - 1]; node != nodes; node = &nodes[node->parent]) {
+        put_before(out, out_len, end, image->strings + node->name, node->name_len);
+        end -= node->name_len;
+        put_before(out, out_len, end--, "/", 1);
+    }
+    if (ino == CLIP_ROOT_INO)
+        put_before(out, out_len, end, "/", 1);
+    if (out_len > 0)
+        out[len < out_len ? len : out_len - 1] = '\0';
+    return (int)len;
 }

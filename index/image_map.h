@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The body of an image: the tables of a mapped index, and the check that makes them trusted. For
- * index/image*.c alone.
+ * index/image*.c and index/resolve*.c alone.
  */
 #ifndef CLIP_INDEX_IMAGE_MAP_H
 #define CLIP_INDEX_IMAGE_MAP_H
@@ -30,9 +30,10 @@ struct clip_image {
     const struct format_span *spans;
     const uint8_t *windows;
     const struct format_profile *profile;
+    const struct format_need *needs;
     uint64_t strings_len, windows_len;
     uint32_t n_nodes, n_attrs, n_digests, n_extents, n_xattr_sets, n_xattrs, n_layers, n_spans,
-        n_profile;
+        n_profile, n_needs;
 };
 
 /* Checks the header and the section table of image->bytes, and sets the tables: all that has to

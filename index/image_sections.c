@@ -25,6 +25,7 @@ static const struct known {
     [FORMAT_SPANS] = {"spans", sizeof(struct format_span)},
     [FORMAT_WINDOWS] = {"windows", 1},
     [FORMAT_PROFILE] = {"profile", sizeof(struct format_profile)},
+    [FORMAT_NEEDS] = {"needs", sizeof(struct format_need)},
 };
 
 static bool is_known(uint32_t type)
@@ -183,6 +184,10 @@ static void set_table(struct clip_image *image, const struct format_section *sec
     case FORMAT_PROFILE:
         image->profile = at;
         image->n_profile = n;
+        break;
+    case FORMAT_NEEDS:
+        image->needs = at;
+        image->n_needs = n;
         break;
     case FORMAT_SECTIONS_END:
         break;

@@ -5,13 +5,15 @@
  * The happy path of the seal stage is all in index/seal.c.
  * The happy path of the parse stage is: the tar decoder's events become entries of the tree layer,
  * file contents hashed as they pass, the diff_id with them: two streams in one go cost less than
- * one after the other (engine/sha_ni.h). Then the same bytes are hashed for their span.
- * Possible failure modes are: bytes that are none of our formats, more than the manifest says, no
- * memory; at the end a digest that is wrong. After a failure a layer can only be freed.
+ * one after the other (engine/sha_ni.h), and looked at for what they need (index/needs.h). Then the
+ * same bytes are hashed for their span. Possible failure modes are: bytes that are none of our
+ * formats, more than the manifest says, no memory; at the end a digest that is wrong. After a
+ * failure a layer can only be freed.
  */
 #include "index/layer.h"
 
 #include "engine/xxh3.h"
+#include "index/needs.h"
 #include "index/seal.h"
 
 #include <assert.h>
@@ -53,6 +55,7 @@ struct parsing {
     size_t n_decoded, cap_decoded;
     struct tar *tar;
     struct tree_layer *tree;
+    struct needs *needs;
     bool in_file;
     struct sha256 content;
     uint64_t content_off;
@@ -305,8 +308,10 @@ static int on_entry(struct parsing *p, struct clip_error *err)
     p->in_file = entry->type == TAR_FILE;
     p->content_off = 0;
     p->content_size = entry->size;
-    if (p->in_file)
+    if (p->in_file) {
         sha256_init(&p->content);
+        needs_begin(p->needs, entry->path);
+    }
     return tree_layer_add(p->tree, entry, err);
 }
 
@@ -323,20 +328,33 @@ static void on_data(struct parsing *p)
         hash_zeros(p, file_off - p->content_off);
     hash_diff_to(p, bytes);
     sha256_update_both(&p->diff, &p->content, bytes, len);
+    needs_feed(p->needs, bytes, len, file_off);
     p->unhashed += len;
     p->content_off = file_off + len;
 }
 
-static void on_entry_end(struct parsing *p)
+static int keep_needs(struct parsing *p, struct clip_error *err)
+{
+    const char *says;
+    size_t len;
+    int r = needs_end(p->needs, &says, &len);
+
+    if (r == 0 && len > 0)
+        r = tree_layer_set_needs(p->tree, says, len);
+    return r < 0 ? err_set(err, r, "out of memory for what a file needs") : 0;
+}
+
+static int on_entry_end(struct parsing *p, struct clip_error *err)
 {
     struct digest digest;
 
     if (!p->in_file)
-        return;
+        return 0;
     hash_zeros(p, p->content_size - p->content_off);
     sha256_final(&p->content, &digest);
     tree_layer_set_digest(p->tree, &digest);
     p->in_file = false;
+    return keep_needs(p, err);
 }
 
 /* Until the tar decoder has used what it was fed, or is at its end. */
@@ -347,14 +365,12 @@ static int parse_events(struct parsing *p, struct clip_error *err)
 
         if (event < 0 || event == TAR_MORE_IN || event == TAR_END)
             return event < 0 ? event : 0;
-        if (event == TAR_ENTRY) {
-            int r = on_entry(p, err);
-            if (r < 0)
-                return r;
-        } else if (event == TAR_DATA) {
+        if (event == TAR_DATA) {
             on_data(p);
         } else {
-            on_entry_end(p);
+            int r = event == TAR_ENTRY ? on_entry(p, err) : on_entry_end(p, err);
+            if (r < 0)
+                return r;
         }
     }
 }
@@ -504,7 +520,8 @@ int layer_new(const struct layer_options *options, struct layer **out)
     layer->media_type = strdup(options->media_type);
     layer->parse.xxh = XXH3_createState();
     if (!layer->media_type || !layer->parse.xxh || seal_new(&layer->seal) < 0 ||
-        tar_new(&layer->parse.tar) < 0 || tree_layer_new(&layer->parse.tree) < 0) {
+        tar_new(&layer->parse.tar) < 0 || tree_layer_new(&layer->parse.tree) < 0 ||
+        needs_new(&layer->parse.needs) < 0) {
         layer_free(layer);
         return -ENOMEM;
     }
@@ -525,6 +542,7 @@ void layer_free(struct layer *layer)
     free(layer->parse.decoded);
     tar_free(layer->parse.tar);
     tree_layer_free(layer->parse.tree);
+    needs_free(layer->parse.needs);
     free(layer->media_type);
     free(layer);
 }

@@ -12,6 +12,7 @@
  */
 #include "index/tree.h"
 
+#include "engine/queue.h"
 #include "index/tree_walk.h"
 
 #include <assert.h>
@@ -695,6 +696,11 @@ static void fill_content(const struct tree_content *content, struct tree_node *n
     node->extents = content->is_whole ? &node->whole : content->extents;
     node->n_extents = content->n_extents;
     node->digest = content->digest;
+    if (content->has_needs) {
+        const struct tree_needy *needy = container_of(content, struct tree_needy, content);
+        node->needs = needy->text;
+        node->needs_len = needy->len;
+    }
 }
 
 static void fill_metadata(const struct tree_record *record, struct tree_node *node)

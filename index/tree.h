@@ -29,6 +29,8 @@ void tree_layer_free(struct tree_layer *layer);
 int tree_layer_add(struct tree_layer *layer, const struct tar_entry *entry, struct clip_error *err);
 /* The content digest of the entry added last (regular files; at its ENTRY_END). */
 void tree_layer_set_digest(struct tree_layer *layer, const struct digest *digest);
+/* What the entry added last says that it needs (index/needs_list.h); copied. -ENOMEM. */
+int tree_layer_set_needs(struct tree_layer *layer, const char *needs, size_t len);
 uint64_t tree_layer_n_entries(const struct tree_layer *layer);
 
 enum tree_kind { TREE_FILE, TREE_DIR, TREE_SYMLINK, TREE_CHAR, TREE_BLOCK, TREE_FIFO, TREE_LINK };
@@ -57,6 +59,8 @@ struct tree_node {
     const struct tar_xattr *xattrs; /* sorted by name, no name twice */
     size_t n_xattrs;
     struct digest digest; /* of a regular file's content (of no bytes, when empty) */
+    const char *needs;    /* index/needs_list.h; NULL: it does not say that it needs any */
+    size_t needs_len;
 };
 
 struct tree;

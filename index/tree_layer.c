@@ -50,6 +50,25 @@ void tree_layer_set_digest(struct tree_layer *layer, const struct digest *digest
         layer->last_content->digest = *digest;
 }
 
+/* Few files say any, so that it is not every content that has room for it. */
+int tree_layer_set_needs(struct tree_layer *layer, const char *needs, size_t len)
+{
+    struct tree_needy *needy;
+
+    if (!layer->last_content)
+        return 0;
+    needy = arena_alloc(&layer->arena, sizeof(*needy) + len);
+    if (!needy)
+        return -ENOMEM;
+    needy->content = *layer->last_content;
+    needy->content.has_needs = true;
+    needy->len = len;
+    memcpy(needy->text, needs, len);
+    layer->records[layer->n_records - 1].content = &needy->content;
+    layer->last_content = &needy->content;
+    return 0;
+}
+
 const char *tree_record_path(const struct tree_record *record, char *out, size_t out_len)
 {
     char path[512];

@@ -29,6 +29,14 @@ struct tree_content {
     };
     uint32_t n_extents;
     bool is_whole;
+    bool has_needs; /* it is the beginning of a tree_needy */
+};
+
+/* That of a file that says what it needs (index/needs_list.h). */
+struct tree_needy {
+    struct tree_content content;
+    size_t len;
+    char text[];
 };
 
 struct tree_xattrs {

@@ -2,13 +2,15 @@
 /*
  * The happy path of an encoding is:
  * - nodes in their order, which intern their names, attributes and extended attributes as they
- *   come. Meanwhile, on another thread: their digests, in the same order, and layers, spans and
- *   windows, of which the nodes know nothing.
+ *   come; then which of them needs which (index/resolve.h). Meanwhile, on another thread:
+ * their digests, in the same order, and layers, spans and windows, of which the nodes know nothing.
  * - the end: nodes get the numbers of their digests, layers their media types, then the image.
  * What is interned gets its place by first use, so that the bytes follow from the input alone.
  * Possible failure modes are: no memory, a table past 4 GiB.
  */
 #include "index/writer.h"
+
+#include "index/resolve.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -394,7 +396,12 @@ void writer_fini(struct writer *w)
 
 int writer_put_nodes(struct writer *w, struct clip_error *err)
 {
-    return say_why(put_nodes(w), err);
+    int r = put_nodes(w);
+
+    if (r == 0)
+        r = resolve_needs(w->image->tree, section_of(w, FORMAT_NODES),
+                          section_of(w, FORMAT_STRINGS), section_of(w, FORMAT_NEEDS));
+    return say_why(r, err);
 }
 
 int writer_put_digests(struct writer *w, struct clip_error *err)

@@ -74,31 +74,38 @@ static int make_head(const struct writer_part *parts, unsigned n, struct head *h
 
 #define N_PARTS (FORMAT_PROFILE - 1u) /* those that have to be there */
 
-static void to_parts(const struct writer *w, struct writer_part parts[N_PARTS])
+/* At most N_PARTS + 1: an older clip passes over the needs, and no image has to have any. */
+static unsigned to_parts(const struct writer *w, struct writer_part parts[N_PARTS + 1])
 {
-    for (unsigned i = 0; i < N_PARTS; i++) {
-        const struct section *section = &w->sections[i + 1];
+    const struct section *needs = &w->sections[FORMAT_NEEDS];
+    unsigned n = 0;
 
-        parts[i] = (struct writer_part){i + 1, FORMAT_SECTION_NEEDED, section->bytes, section->len};
+    for (; n < N_PARTS; n++) {
+        const struct section *section = &w->sections[n + 1];
+
+        parts[n] = (struct writer_part){n + 1, FORMAT_SECTION_NEEDED, section->bytes, section->len};
     }
+    if (needs->len > 0)
+        parts[n++] = (struct writer_part){FORMAT_NEEDS, 0, needs->bytes, needs->len};
+    return n;
 }
 
 static int assemble(const struct writer *w, uint8_t **out, size_t *out_len, struct clip_error *err)
 {
-    struct writer_part parts[N_PARTS];
+    struct writer_part parts[N_PARTS + 1];
+    unsigned n = to_parts(w, parts);
     struct head head;
     uint8_t *file;
     int r;
 
-    to_parts(w, parts);
-    r = make_head(parts, N_PARTS, &head, err);
+    r = make_head(parts, n, &head, err);
     if (r < 0)
         return r;
     file = calloc(1, head.header.file_size);
     if (!file)
         return err_set(err, -ENOMEM, "out of memory for the index");
     memcpy(file, &head, head.len);
-    for (unsigned i = 0; i < N_PARTS; i++)
+    for (unsigned i = 0; i < n; i++)
         if (parts[i].len > 0)
             memcpy(file + head.table[i].off, parts[i].bytes, parts[i].len);
     *out = file;
@@ -275,8 +282,8 @@ int writer_file_save_parts(const struct writer_part *parts, unsigned n, const ch
 int writer_file_save(const struct writer *w, const char *path, uint64_t *out_size,
                      struct clip_error *err)
 {
-    struct writer_part parts[N_PARTS];
+    struct writer_part parts[N_PARTS + 1];
+    unsigned n = to_parts(w, parts);
 
-    to_parts(w, parts);
-    return writer_file_save_parts(parts, N_PARTS, path, out_size, err);
+    return writer_file_save_parts(parts, n, path, out_size, err);
 }

@@ -7,14 +7,22 @@
 static const struct tar_xattr xattrs[] = {{"user.b", "", 0}, {"security.capability", "\1\0\2", 3}};
 static const struct tar_extent extents[] = {{1000, 5120, 10}, {5000, 5130, 100}};
 
+/* In a layer's last file (index/needs_list.h). */
+static void add_need(struct layers *l, const char *says)
+{
+    tree_layer_set_needs(l->layers[0], says, strlen(says) + 1);
+}
+
 static void add_entries(struct layers *l)
 {
     layers_add(l, 0, ENTRY(TAR_DIR, "./", .mode = 0755, .mtime_sec = 1700000000),
                ENTRY(TAR_DIR, "etc", .mode = 01777, .uid = 1, .gid = 2, .mtime_sec = -7),
-               ENTRY(TAR_FILE, "etc/passwd", .mode = 0644, .size = 100, .mtime_nsec = 5),
-               FILE_OF("etc/empty", 0), FILE_OF("etc/gone", 3),
+               ENTRY(TAR_FILE, "etc/passwd", .mode = 0644, .size = 100, .mtime_nsec = 5));
+    add_need(l, "p/bin/sh");
+    layers_add(l, 0, FILE_OF("etc/empty", 0), FILE_OF("etc/gone", 3),
                HARDLINK_TO("etc/hard", "etc/passwd"), SYMLINK_TO("bin", "usr/bin"),
                SYMLINK_TO("loop", "loop"), FILE_OF("usr/bin/sh", 20));
+    add_need(l, "p/etc/hard");
     layers_add(
         l, 1, FILE_OF("etc/.wh.gone", 0), FILE_OF("bin/ls", 10),
         ENTRY(TAR_FILE, "bin/ping", .mode = 04755, .size = 5, .xattrs = xattrs, .n_xattrs = 2),

@@ -460,7 +460,7 @@ Test(image, says_which_section_is_damaged)
 {
     f.s.bytes[f.s.len - 1] ^= 1;
     write_file(f.s.bytes, f.s.len);
-    assert_refused(f.path, "section windows has the wrong checksum");
+    assert_refused(f.path, "section needs has the wrong checksum");
 }
 
 /* ---- profiles */
@@ -589,6 +589,48 @@ Test(image, refuses_a_file_whose_profile_is_of_what_is_not_there)
     assert_refuses_profile(&(struct format_profile){0, 3}, 1);
     assert_refuses_profile(&(struct format_profile){2, 0}, 1);
     assert_refuses_profile(&(struct format_profile){3, 0}, 1);
+}
+
+/* ---- needs */
+
+Test(image, tells_which_file_needs_which)
+{
+    uint64_t passwd = ino_of("etc/passwd"), sh = ino_of("usr/bin/sh"), needed;
+
+    cr_assert(image_has_needs(f.image));
+    cr_assert_eq(clip_image_need(f.image, passwd, 0, &needed), 0);
+    cr_assert_eq(needed, sh);
+    cr_assert_eq(clip_image_need(f.image, passwd, 1, &needed), -ENOENT);
+    cr_assert_eq(clip_image_need(f.image, sh, 0, &needed), 0);
+    cr_assert_eq(needed, passwd);
+    cr_assert_eq(clip_image_need(f.image, ino_of("etc/empty"), 0, &needed), -ENOENT);
+    cr_assert_eq(clip_image_need(f.image, CLIP_ROOT_INO, 0, &needed), -ENOENT);
+    cr_assert_eq(clip_image_need(f.image, 0, 0, &needed), -ENOENT);
+    cr_assert_eq(clip_image_need(f.image, UINT64_MAX, 0, &needed), -ENOENT);
+}
+
+static void assert_refuses_needs(struct format_need first, struct format_need second)
+{
+    const struct format_need needs[2] = {first, second};
+
+    memcpy(f.s.bytes + f.s.len - sizeof(needs), needs, sizeof(needs));
+    fix_checksums(f.s.bytes, f.s.len);
+    write_file(f.s.bytes, f.s.len);
+    assert_refused(f.path, "damaged: need");
+}
+
+Test(image, refuses_a_file_whose_needs_are_of_no_files)
+{
+    const struct format_need *needs = f.image->needs, good = needs[0], other = needs[1];
+    const uint32_t dir = 0, none = f.image->n_nodes;
+
+    assert_refuses_needs(other, good);
+    assert_refuses_needs(good, (struct format_need){other.node, other.node});
+    assert_refuses_needs(good, (struct format_need){other.node, dir});
+    assert_refuses_needs(good, (struct format_need){other.node, none});
+    assert_refuses_needs(good, (struct format_need){none, other.needed});
+    assert_refuses_needs((struct format_need){dir, good.needed}, other);
+    assert_refuses_needs(good, (struct format_need){UINT32_MAX, UINT32_MAX});
 }
 
 /* ---- chains */

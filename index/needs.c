@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The happy path of a file is:
+ * - its first bytes, or its name, tell its kind, and with that how much of it is kept.
+ * - an ELF file whose dynamic section lies behind that: its first bytes say where it is, and it is
+ *   kept when it comes. Where strings have been put behind it (patchelf), they are kept with it.
+ * - at its end what was kept is read.
+ * Possible failure modes are: no memory, which needs_end() tells. What lies elsewhere is not found.
+ */
+#include "index/needs.h"
+
+#include "index/needs_elf.h"
+#include "index/needs_python.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAGIC_LEN       4u
+#define SCRIPT_LINE_MAX 256u /* as the kernel has it, about (BINPRM_BUF_SIZE) */
+
+enum file_kind { FILE_UNKNOWN, FILE_NOTHING, FILE_ELF, FILE_PYTHON, FILE_SCRIPT };
+
+struct needs {
+    enum file_kind kind;
+    char name[NEEDS_WORD_MAX + 1]; /* of the file, in its directory */
+    struct section head, dynamic;
+    bool knows_dynamic;
+    uint64_t dynamic_off; /* in the file; 0: there is none, or in the head */
+    struct needs_list list;
+    int status;
+};
+
+int needs_new(struct needs **out)
+{
+    struct needs *needs = calloc(1, sizeof(*needs));
+
+    if (!needs)
+        return -ENOMEM;
+    section_init(&needs->head);
+    section_init(&needs->dynamic);
+    needs_list_init(&needs->list);
+    *out = needs;
+    return 0;
+}
+
+void needs_free(struct needs *needs)
+{
+    if (!needs)
+        return;
+    section_fini(&needs->head);
+    section_fini(&needs->dynamic);
+    needs_list_fini(&needs->list);
+    free(needs);
+}
+
+/* ---- what is kept */
+
+static bool name_ends(const struct needs *needs, const char *end)
+{
+    size_t len = strlen(needs->name), end_len = strlen(end);
+
+    return len > end_len && strcmp(needs->name + len - end_len, end) == 0;
+}
+
+void needs_begin(struct needs *needs, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    needs->name[0] = '\0';
+    strncat(needs->name, slash ? slash + 1 : path, sizeof(needs->name) - 1);
+    needs->head.len = needs->dynamic.len = 0;
+    needs->knows_dynamic = false;
+    needs->dynamic_off = 0;
+    needs->status = 0;
+    needs->kind = name_ends(needs, ".py") || name_ends(needs, ".pth") ? FILE_PYTHON : FILE_UNKNOWN;
+}
+
+/* What of these bytes continues the piece that begins at `off`, up to `max`. */
+static void keep(struct needs *needs, struct section *piece, uint64_t off, size_t max,
+                 const uint8_t *bytes, size_t len, uint64_t file_off)
+{
+    uint64_t skip = off + piece->len - file_off;
+    int r;
+
+    if (off + piece->len < file_off || skip >= len || piece->len >= max)
+        return;
+    len -= (size_t)skip;
+    if (len > max - piece->len)
+        len = max - piece->len;
+    r = section_append(piece, bytes + skip, len);
+    if (r < 0) {
+        needs->status = r;
+        needs->kind = FILE_NOTHING;
+    }
+}
+
+static enum file_kind kind_of(const struct section *head)
+{
+    if (elf_is(head->bytes, head->len))
+        return FILE_ELF;
+    return memcmp(head->bytes, "#!", 2) == 0 ? FILE_SCRIPT : FILE_NOTHING;
+}
+
+static size_t head_max(const struct needs *needs)
+{
+    static const size_t max[] = {
+        [FILE_UNKNOWN] = MAGIC_LEN,
+        [FILE_ELF] = NEEDS_ELF_MAX,
+        [FILE_PYTHON] = NEEDS_SOURCE_MAX,
+        [FILE_SCRIPT] = NEEDS_SOURCE_MAX,
+    };
+
+    return max[needs->kind];
+}
+
+static void feed_elf(struct needs *needs, const uint8_t *bytes, size_t len, uint64_t file_off)
+{
+    if (needs->head.len < NEEDS_ELF_MAX)
+        return;
+    if (!needs->knows_dynamic)
+        needs->dynamic_off = elf_dynamic_off(needs->head.bytes, needs->head.len);
+    needs->knows_dynamic = true;
+    if (needs->dynamic_off > 0 && needs->dynamic_off < INT64_MAX)
+        keep(needs, &needs->dynamic, needs->dynamic_off, NEEDS_DYNAMIC_MAX, bytes, len, file_off);
+}
+
+void needs_feed(struct needs *needs, const void *bytes, size_t len, uint64_t file_off)
+{
+    if (needs->kind == FILE_NOTHING)
+        return;
+    keep(needs, &needs->head, 0, head_max(needs), bytes, len, file_off);
+    if (needs->kind == FILE_UNKNOWN && needs->head.len == MAGIC_LEN) {
+        needs->kind = kind_of(&needs->head);
+        if (needs->kind != FILE_NOTHING)
+            keep(needs, &needs->head, 0, head_max(needs), bytes, len, file_off);
+    }
+    if (needs->kind == FILE_ELF)
+        feed_elf(needs, bytes, len, file_off);
+}
+
+/* ---- what it says */
+
+static int read_elf(struct needs *needs)
+{
+    const struct elf_piece pieces[ELF_PIECES] = {
+        {needs->head.bytes, needs->head.len, 0},
+        {needs->dynamic.bytes, needs->dynamic.len, needs->dynamic_off},
+    };
+    char version[PYTHON_VERSION_LEN];
+    int r = needs_of_elf(pieces, &needs->list);
+
+    if (r == 0 && python_version(needs->name, strlen(needs->name), version))
+        r = needs_of_interpreter(&needs->list);
+    return r;
+}
+
+static int read_python(struct needs *needs)
+{
+    return needs_of_python((const char *)needs->head.bytes, needs->head.len, &needs->list);
+}
+
+/* The next word of a script's first line; false: there is none. */
+static bool next_word(const char **at, const char *end, const char **out, size_t *out_len)
+{
+    while (*at < end && (**at == ' ' || **at == '\t'))
+        ++*at;
+    *out = *at;
+    while (*at < end && **at != ' ' && **at != '\t' && **at != '\r')
+        ++*at;
+    *out_len = (size_t)(*at - *out);
+    return *out_len > 0;
+}
+
+static bool is_env(const char *path, size_t len)
+{
+    return len >= 4 && memcmp(path + len - 4, "/env", 4) == 0;
+}
+
+/* env(1): options and variables, then a command. */
+static int put_command(struct needs *needs, const char *at, const char *end)
+{
+    const char *word;
+    size_t len;
+
+    while (next_word(&at, end, &word, &len))
+        if (word[0] != '-' && !memchr(word, '=', len))
+            return needs_list_put(&needs->list, NEEDS_COMMAND, word, len);
+    return 0;
+}
+
+static int read_script(struct needs *needs)
+{
+    const char *head = (const char *)needs->head.bytes, *at = head + 2, *path;
+    size_t max = needs->head.len < SCRIPT_LINE_MAX ? needs->head.len : SCRIPT_LINE_MAX, len;
+    const char *end = memchr(head, '\n', max);
+    int r;
+
+    if (!end)
+        end = head + max;
+    if (!next_word(&at, end, &path, &len))
+        return 0;
+    r = needs_list_put(&needs->list, NEEDS_PROGRAM, path, len);
+    if (r == 0 && is_env(path, len))
+        r = put_command(needs, at, end);
+    if (r == 0 && memmem(head, (size_t)(end - head), "python", 6))
+        r = read_python(needs);
+    return r;
+}
+
+static int read_kept(struct needs *needs)
+{
+    switch (needs->kind) {
+    case FILE_ELF:
+        return read_elf(needs);
+    case FILE_PYTHON:
+        return read_python(needs);
+    case FILE_SCRIPT:
+        return read_script(needs);
+    case FILE_UNKNOWN:
+    case FILE_NOTHING:
+        break;
+    }
+    return needs->status;
+}
+
+int needs_end(struct needs *needs, const char **out, size_t *out_len)
+{
+    int r;
+
+    needs_list_clear(&needs->list);
+    r = needs->head.len > 0 ? read_kept(needs) : needs->status;
+    if (r < 0)
+        return r;
+    *out = (const char *)needs->list.text.bytes;
+    *out_len = needs->list.text.len;
+    return 0;
+}

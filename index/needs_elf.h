@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a program or library says that it needs: its interpreter, then where its libraries are
+ * looked for, then their names, as ld.so(8) and the System V gABI have them. 64-bit, little-endian;
+ * of any other kind nothing is said. Pure; hostile bytes say nothing, or something wrong.
+ */
+#ifndef CLIP_INDEX_NEEDS_ELF_H
+#define CLIP_INDEX_NEEDS_ELF_H
+
+#include "index/needs_list.h"
+
+/* A stretch of the file. */
+struct elf_piece {
+    const uint8_t *bytes;
+    size_t len;
+    uint64_t off; /* in the file */
+};
+
+#define ELF_PIECES 2u
+
+bool elf_is(const uint8_t *head, size_t len);
+/* Where its dynamic section begins, by the file's first bytes; 0: it has none, or they do not say.
+ */
+uint64_t elf_dynamic_off(const uint8_t *head, size_t len);
+/* By what is there of the file: names that lie elsewhere are left out. -ENOMEM. */
+int needs_of_elf(const struct elf_piece pieces[ELF_PIECES], struct needs_list *out);
+
+#endif
