@@ -6,6 +6,7 @@
 #include "verb.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -20,9 +21,38 @@ static const struct args_option stat_options[] = {
     {NULL, 0, ARGS_FLAG, NULL, NULL, 0},
 };
 
+/* Malloc'ed; NULL: no memory. */
+static char *path_of(const struct clip_image *image, uint64_t ino)
+{
+    int len = clip_image_path(image, ino, NULL, 0);
+    char *path = len < 0 ? NULL : malloc((size_t)len + 1);
+    if (path)
+        clip_image_path(image, ino, path, (size_t)len + 1);
+    return path;
+}
+
+/* An object for each, so that a name which is no UTF-8 can be told. */
+static json_t *needs_json(const struct clip_image *image, uint64_t ino)
+{
+    json_t *all = json_array();
+    uint64_t needed;
+    for (uint64_t i = 0; clip_image_need(image, ino, i, &needed) == 0; i++) {
+        char *path = path_of(image, needed);
+        json_t *one = json_object();
+        if (path)
+            facts_set_bytes(one, "path", path, strlen(path));
+        json_array_append_new(all, one);
+        free(path);
+    }
+    return all;
+}
+
 static void print_json(const struct clip_image *image, const char *path, uint64_t ino)
 {
-    facts_print(facts_entry(image, path, ino), JSON_INDENT(2));
+    json_t *entry = facts_entry(image, path, ino);
+    if (entry)
+        json_object_set_new(entry, "needs", needs_json(image, ino));
+    facts_print(entry, JSON_INDENT(2));
     putchar('\n');
 }
 
@@ -42,6 +72,17 @@ static void print_xattrs(const struct clip_image *image, uint64_t ino)
         fputs(" = ", stdout);
         say_quoted(stdout, xattr.value, xattr.value_len);
         putchar('\n');
+    }
+}
+
+static void print_needs(const struct clip_image *image, uint64_t ino)
+{
+    uint64_t needed;
+    for (uint64_t i = 0; clip_image_need(image, ino, i, &needed) == 0; i++) {
+        char *path = path_of(image, needed);
+        if (path)
+            print_bytes("needs", path, strlen(path));
+        free(path);
     }
 }
 
@@ -69,6 +110,7 @@ static void print_text(const struct clip_image *image, const char *path, uint64_
     if (*facts_content(image, ino, content))
         printf("content  %s\n", content);
     print_xattrs(image, ino);
+    print_needs(image, ino);
 }
 
 static int stat_path(const struct args *args, void *data)
@@ -95,7 +137,10 @@ int stat_run(int argc, char **argv)
         .program = "clip",
         .verb = "stat",
         .operands = "FILE.clip PATH",
-        .about = "Prints all that the image knows of PATH; a symlink is not followed.",
+        .about =
+            "Prints all that the image knows of PATH; a symlink is not followed. \"needs\" are\n"
+            "the files that it says it needs to run (libraries, what a Python module\n"
+            "imports): a mount fetches them when it is read.",
         .min_operands = 2,
         .max_operands = 2,
         .groups = {{"Options", stat_options, &fields}},

@@ -7,6 +7,7 @@
     format.py read FILE.clip LAYOUT        decodes every span and checks it and every file's content
     format.py compare FILE.clip CLIP       the same tree as `CLIP ls -lR --json`?
     format.py profile FILE.clip            layer and span of what it names, one a line
+    format.py needs FILE.clip              the path of a file and of one that it needs, one pair a line
 """
 import hashlib
 import json
@@ -18,7 +19,7 @@ import zlib
 NONE = 0xFFFFFFFF
 MAGIC = bytes.fromhex("89434c49500d0a1a0a")
 RECORDS = {1: 112, 2: 1, 3: 28, 4: 32, 5: 32, 6: 24, 7: 8, 8: 16, 9: 104, 10: 96, 11: 1}
-OPTIONAL = {12: 8}
+OPTIONAL = {12: 8, 13: 8}
 KINDS = ["regular file", "regular file", "directory", "symlink", "character device",
          "block device", "fifo"]
 FILE, EXTENDED, DIR, SYMLINK, CHAR, BLOCK, FIFO, LINK = range(8)
@@ -290,6 +291,16 @@ def profile(index):
     return spans
 
 
+def needs(index):
+    """(node, needed), in the file's order."""
+    pairs = list(struct.iter_unpack("<II", index.sections.get(13, b"")))
+    for pair in pairs:
+        need(pair[0] != pair[1] and max(pair) < len(index.nodes), "a need of a file that is not there")
+        need(all(index.nodes[i]["kind"] in (FILE, EXTENDED) for i in pair), "a need of what is no file")
+    need([node for node, _ in pairs] == sorted(node for node, _ in pairs), "needs are out of order")
+    return pairs
+
+
 # ---- the tree
 
 
@@ -358,6 +369,10 @@ def main():
         read_all(index, sys.argv[3])
     elif verb == "profile":
         print(json.dumps(profile(index)))
+    elif verb == "needs":
+        paths = {node["ino"]: name.decode(errors="replace") for name, node in index.paths()}
+        for pair in needs(index):
+            print(*(paths[index.nodes[i]["ino"]] for i in pair))
     else:
         compare(index, sys.argv[3], path)
 

@@ -17,6 +17,12 @@ mkfifo tree/fifo
 ln tree/numbers tree/dir/hard && ln -s ../numbers tree/dir/soft
 chmod 4711 tree/text
 [ "$(id -u)" != 0 ] || { mknod tree/null c 1 3 && setfattr -n user.x -v 0x00ff tree/text; }
+mkdir tree/__pycache__
+printf '#!/etc/sh\n' >tree/run
+printf '#!/none\n' >tree/etc/sh
+printf 'import b\n' >tree/a.py
+printf 'import a, none\n' >tree/b.py
+printf x >tree/__pycache__/b.cpython-311.pyc
 tar -C tree -S --numeric-owner --format=posix --xattrs --xattrs-include='*' -cf tree.tar .
 mkdir upper && seq 5 >upper/new && : >upper/.wh.random
 tar -C upper --numeric-owner -cf upper.tar .
@@ -62,5 +68,14 @@ z = zlib.compressobj(9, zlib.DEFLATED, 31, 9, zlib.Z_FIXED)  # one code all alon
 sys.stdout.buffer.write(z.compress(data) + z.flush())
 EOF
 check "gzip of fixed codes" reads packed huge.gz
+
+check "what files need" is "$(python3 "$here/format.py" needs out.clip)" "/a.py /__pycache__/b.cpython-311.pyc
+/run /etc/sh
+/__pycache__/b.cpython-311.pyc /a.py"
+check "clip stat says it, too" eval '"$clip" stat out.clip /run | grep -q "^needs    /etc/sh$"'
+check "and in JSON" eval '"$clip" stat --json out.clip /__pycache__/b.cpython-311.pyc |
+    jq -e ".needs == [{path: \"/a.py\"}]" >/dev/null'
+check "of what needs none it says nothing" eval '"$clip" stat --json out.clip /etc |
+    jq -e ".needs == []" >/dev/null'
 
 finish
