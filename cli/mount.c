@@ -51,7 +51,9 @@ static const struct args_option mount_options[] = {
      "let the image's setuid programs work; an overlay on\n"
      "top needs neither",
      offsetof(struct mount_args, allow_suid)},
-    {"no-prefetch", 0, ARGS_FLAG, NULL, "fetch only what is read, also if the index has a\nprofile",
+    {"no-prefetch", 0, ARGS_FLAG, NULL,
+     "fetch only what is read, not what the index says\nwill be: what programs need, and its "
+     "profile",
      offsetof(struct mount_args, no_prefetch)},
     {"idle-polling", 0, ARGS_CHOICE, HOST_IDLE_POLLING_CHOICES, HOST_IDLE_POLLING_ABOUT,
      offsetof(struct mount_args, idle_polling)},

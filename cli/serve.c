@@ -27,7 +27,8 @@ static const struct args_option serve_options[] = {
     {"cache-size", 0, ARGS_SIZE, "SIZE", "use at most SIZE of the disk, e.g. 20GiB",
      offsetof(struct serve_args, cache_size)},
     {"no-prefetch", 0, ARGS_FLAG, NULL,
-     "fetch only what is read, also where an index has a\nprofile",
+     "fetch only what is read, not what the index says\nwill be: what programs need, and its "
+     "profile",
      offsetof(struct serve_args, no_prefetch)},
     {"idle-polling", 0, ARGS_CHOICE, HOST_IDLE_POLLING_CHOICES, HOST_IDLE_POLLING_ABOUT,
      offsetof(struct serve_args, idle_polling)},

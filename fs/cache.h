@@ -109,6 +109,12 @@ void cache_want_cancel(struct cache_want *want);
  * what is waited for now, unless too much was asked for in vain before. */
 void cache_ask(struct cache_client *client, unsigned layer, uint64_t first, uint64_t last);
 
+/* They will be wanted, by what the index says: read ahead, unless too much of the layer was
+ * foreseen that nobody has read by now. False: that is so, or there is no directory to keep it in.
+ */
+#define FORESEE_MAX (256ull << 20) /* decoded bytes, and at most half of the cache */
+bool cache_foresee(struct cache_client *client, unsigned layer, uint64_t first, uint64_t last);
+
 /* The image's profile, lent until the client is closed: read ahead in that order as soon as the
  * directory is open, as far as PREFETCH_MAX goes. Then nothing is guessed for this client any more
  * but what follows a place that is read on. Without a directory there is nowhere to keep it, and

@@ -8,12 +8,15 @@
  *   puts them behind all that somebody waits for.
  * - a file whose beginning is read is asked for whole (cache_ask), if it is not large; and when two
  *   spans in a row have been read, in whatever order, so is the one behind them: what a program
- *   needs of a package lies together. That one stands in line like what is waited for.
+ *   needs of a package lies together. That one stands in line like what is waited for. Who reads
+ *   what was foreseen does not go by where it lies, and nothing follows from it.
  *   What was asked for and is not read by now is counted: beyond a GUESS_PART of what was read,
  *   and some spans that are free, no more is asked for. So who looks at the beginnings of many
  *   files does not fetch them all.
- * - where the index has a profile, what it names is read ahead from the start, in its order, and
- *   the guesses of the point above are not made.
+ * - where the index has a profile, what it names is foreseen from the start, in its order, and the
+ *   guesses of the point above are not made.
+ * - else what files need is foreseen as they are read (fs/foresee.h), as long as not too much of it
+ *   has not been read by now.
  * Nothing is kept by handle or by file: readers of one place are one stream, and files that lie
  * behind each other in the layer are read on as one.
  * Possible failure modes are: no memory, then it is not read ahead.
@@ -86,7 +89,7 @@ static bool may_guess(const struct cache_client *client, const struct cache_laye
     return !client->profile && layer->n_guessed < GUESS_FREE + layer->n_read / GUESS_PART;
 }
 
-/* It is read for the first time. */
+/* It is read for the first time, and nobody knew that it would be. */
 static void ask_for_next(struct cache_client *client, struct cache_span *span)
 {
     struct cache_layer *layer = span->layer;
@@ -102,11 +105,14 @@ void ahead_note(struct cache_client *client, struct cache_span *span)
     struct cache_layer *layer = span->layer;
     uint64_t index = span_index(span);
     struct cache_stream *stream = stream_at(layer, index);
+    bool was_foreseen = span->flags & SPAN_FORESEEN;
 
     if (span->flags & SPAN_GUESSED)
         layer->n_guessed--;
-    span->flags &= ~SPAN_GUESSED;
-    if (!(span->flags & SPAN_READ))
+    if (was_foreseen)
+        layer->foreseen_len -= span_len(span);
+    span->flags &= ~(SPAN_GUESSED | SPAN_FORESEEN);
+    if (!(span->flags & SPAN_READ) && !was_foreseen)
         ask_for_next(client, span);
     span->flags |= SPAN_READ;
     if (!stream || index >= stream->next)
@@ -134,6 +140,25 @@ static uint64_t prefetch_max(const struct cache *cache)
     return cache->size / 2 < PREFETCH_MAX ? cache->size / 2 : PREFETCH_MAX;
 }
 
+bool cache_foresee(struct cache_client *client, unsigned number, uint64_t first, uint64_t last)
+{
+    const struct cache *cache = client->cache;
+    uint64_t max = FORESEE_MAX;
+    struct cache_layer *layer;
+
+    if (!cache->path || cache->status < 0)
+        return false;
+    if (cache->size > 0 && prefetch_max(cache) < max) /* 0: to be chosen when it opens */
+        max = prefetch_max(cache);
+    layer = cache_layer_of(client, number);
+    for (uint64_t i = first; layer && i <= last; i++) {
+        if (layer->foreseen_len + span_len(&layer->spans[i]) > max)
+            return false;
+        span_foresee(&layer->spans[i], client);
+    }
+    return layer != NULL;
+}
+
 /* The directory is open and its size is known; or it cannot be used. */
 static void ask_for_profile(struct cache_client *client)
 {
@@ -152,7 +177,7 @@ static void ask_for_profile(struct cache_client *client)
         len += span_len(&layer->spans[at->span]);
         if (len > prefetch_max(client->cache))
             return;
-        span_read_ahead(&layer->spans[at->span], client);
+        span_foresee(&layer->spans[at->span], client);
     }
 }
 

@@ -94,6 +94,7 @@ struct cache {
 #define SPAN_GUESSED  32u  /* asked for before anybody read it, which nobody has by now */
 #define SPAN_READ     64u  /* somebody has read it */
 #define SPAN_SETTLED  128u /* in the cache's `settled`, no longer in `young` */
+#define SPAN_FORESEEN 256u /* a profile or a file's needs name it, which nobody has read by now */
 
 struct pending;
 struct flight;
@@ -137,9 +138,10 @@ struct cache_layer {
     bool said_corrupt;
     struct cache_stream streams[CACHE_STREAMS];
     uint64_t stream_turn;
-    uint64_t n_read;     /* places that were read, a span each */
-    uint64_t n_guessed;  /* spans that are SPAN_GUESSED */
-    struct queue chains; /* that are being decoded */
+    uint64_t n_read;       /* places that were read, a span each */
+    uint64_t n_guessed;    /* spans that are SPAN_GUESSED */
+    uint64_t foreseen_len; /* decoded bytes of those that are SPAN_FORESEEN */
+    struct queue chains;   /* that are being decoded */
 
     struct work work; /* open, and close */
     uint32_t *stamps; /* while one of them runs */
@@ -237,8 +239,8 @@ void span_again(struct pending *pending);
 /* Asks for it on behalf of the client, if it is not there: behind all that is waited for
  * (`is_ahead`), or in line with it. */
 void span_guess(struct cache_span *span, struct cache_client *client, bool is_ahead);
-/* Behind all that is waited for, and not counted as a guess: it is known to be wanted. */
-void span_read_ahead(struct cache_span *span, struct cache_client *client);
+/* Behind all that is waited for, and not counted as a guess: it will be wanted. */
+void span_foresee(struct cache_span *span, struct cache_client *client);
 void span_forget(struct cache_span *span); /* its slab */
 void span_used(struct cache_span *span);
 

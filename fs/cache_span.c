@@ -312,9 +312,13 @@ void span_guess(struct cache_span *span, struct cache_client *client, bool is_ah
     span->flags |= SPAN_GUESSED;
 }
 
-void span_read_ahead(struct cache_span *span, struct cache_client *client)
+void span_foresee(struct cache_span *span, struct cache_client *client)
 {
-    ask_for(span, client, true);
+    if (!ask_for(span, client, true))
+        return;
+    if (!(span->flags & SPAN_FORESEEN))
+        span->layer->foreseen_len += span_len(span);
+    span->flags |= SPAN_FORESEEN;
 }
 
 void cache_want_start(struct cache_client *client, unsigned number, uint64_t index,

@@ -4,7 +4,8 @@
  * - plan() cuts what was asked for into parts: each a hole, or bytes of one span.
  * - a part whose span is in memory, or on disk and in the kernel's page cache, is answered there;
  *   for the others wants are started, all at once, and the read waits until the last has come.
- * - the first read of a file of a few spans asks for all of them, behind what is waited for.
+ * - the first read of a file of a few spans asks for all of them, behind what is waited for, and
+ *   foresees what the file needs.
  * - the parts become the pieces of the answer. Where there are more of them than pieces, they are
  *   copied together, a round of READ_PIECES_MAX parts at a time.
  * Possible failure modes are: no memory; a span that cannot be had: the read fails with -EIO, one
@@ -323,8 +324,10 @@ int read_start(struct clip_reader *reader, struct read *read, read_cb done)
     read->err = NULL;
     reader->counters.reads++;
     plan(task);
-    if (read->off == 0)
+    if (read->off == 0) {
         ask_for_whole(reader, read->ino);
+        foresee_note(&reader->foresee, &reader->client, read->ino);
+    }
     r = task->n_waits > 0 ? 0 : round_done(task);
     if (r < 0) {
         task_free(task);

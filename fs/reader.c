@@ -191,6 +191,7 @@ static void reader_closed(void *data)
     engine_remove(reader->engine, &reader->child);
     clip_image_unref(reader->image);
     profile_fini(&reader->profile);
+    foresee_fini(&reader->foresee);
     free(reader);
     if (on_close)
         on_close(close_data);
@@ -268,6 +269,7 @@ static void prefetch(struct clip_reader *reader)
 
     if (n > 0)
         cache_prefetch(&reader->client, spans, n);
+    foresee_init(&reader->foresee, &reader->client);
 }
 
 int clip_reader_open(struct clip_engine *engine, struct clip_image *image,

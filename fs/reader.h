@@ -4,6 +4,7 @@
 #define CLIP_FS_READER_H
 
 #include "fs/cache.h"
+#include "fs/foresee.h"
 #include "fs/profile.h"
 
 struct clip_reader {
@@ -13,6 +14,7 @@ struct clip_reader {
     struct clip_counters counters;
     struct cache_client client;
     struct profile profile;
+    struct foresee foresee;
     struct queue reads; /* that wait (fs/read.c) */
     struct queue users; /* what else has to end first: calls of clip.h */
     bool closing, closed;
