@@ -8,15 +8,15 @@
  *   puts them behind all that somebody waits for.
  * - a file whose beginning is read is asked for whole (cache_ask), if it is not large; and when two
  *   spans in a row have been read, in whatever order, so is the one behind them: what a program
- *   needs of a package lies together. That one stands in line like what is waited for. Who reads
- *   what was foreseen does not go by where it lies, and nothing follows from it.
+ *   needs of a package lies together. That one stands in line like what is waited for.
  *   What was asked for and is not read by now is counted: beyond a GUESS_PART of what was read,
  *   and some spans that are free, no more is asked for. So who looks at the beginnings of many
  *   files does not fetch them all.
  * - where the index has a profile, what it names is foreseen from the start, in its order, and the
  *   guesses of the point above are not made.
  * - else what files need is foreseen as they are read (fs/foresee.h), as long as not too much of it
- *   has not been read by now.
+ *   has not been read by now. Who reads what was foreseen does not go by where it lies: a stream
+ *   goes on with it, but nothing is asked for because of it.
  * Nothing is kept by handle or by file: readers of one place are one stream, and files that lie
  * behind each other in the layer are read on as one.
  * Possible failure modes are: no memory, then it is not read ahead.
@@ -72,7 +72,7 @@ static void ask_ahead(struct cache_client *client, struct cache_layer *layer,
 }
 
 static void advance(struct cache_client *client, struct cache_layer *layer,
-                    struct cache_stream *stream, uint64_t index)
+                    struct cache_stream *stream, uint64_t index, bool was_foreseen)
 {
     stream->next = index + 1;
     stream->turn = ++layer->stream_turn;
@@ -80,7 +80,7 @@ static void advance(struct cache_client *client, struct cache_layer *layer,
     stream->window = stream->run / WINDOW_PART;
     if (stream->asked < stream->next)
         stream->asked = stream->next;
-    if (stream->asked - stream->next <= stream->window / 2)
+    if (!was_foreseen && stream->asked - stream->next <= stream->window / 2)
         ask_ahead(client, layer, stream);
 }
 
@@ -120,7 +120,7 @@ void ahead_note(struct cache_client *client, struct cache_span *span)
     if (!stream)
         begin_stream(layer, index);
     else if (index >= stream->next)
-        advance(client, layer, stream, index);
+        advance(client, layer, stream, index, was_foreseen);
 }
 
 void cache_ask(struct cache_client *client, unsigned number, uint64_t first, uint64_t last)
