@@ -2,8 +2,9 @@
 /*
  * The happy path of a file is:
  * - its first bytes, or its name, tell its kind, and with that how much of it is kept.
- * - an ELF file whose dynamic section lies behind that: its first bytes say where it is, and it is
- *   kept when it comes. Where strings have been put behind it (patchelf), they are kept with it.
+ * - of an ELF file the headers say how much is loaded first, which holds the strings, and where the
+ *   dynamic section is, which is kept when it comes. Where strings have been put behind that
+ *   (patchelf), they are kept with it.
  * - at its end what was kept is read.
  * Possible failure modes are: no memory, which needs_end() tells. What lies elsewhere is not found.
  */
@@ -25,8 +26,8 @@ struct needs {
     enum file_kind kind;
     char name[NEEDS_WORD_MAX + 1]; /* of the file, in its directory */
     struct section head, dynamic;
-    bool knows_dynamic;
-    uint64_t dynamic_off; /* in the file; 0: there is none, or in the head */
+    size_t head_max;      /* of an ELF file; 0 until its headers are there */
+    uint64_t dynamic_off; /* in it */
     struct needs_list list;
     int status;
 };
@@ -56,24 +57,25 @@ void needs_free(struct needs *needs)
 
 /* ---- what is kept */
 
-static bool name_ends(const struct needs *needs, const char *end)
+static bool name_ends(const struct needs *needs, size_t len, const char *end)
 {
-    size_t len = strlen(needs->name), end_len = strlen(end);
+    size_t end_len = strlen(end);
 
-    return len > end_len && strcmp(needs->name + len - end_len, end) == 0;
+    return len > end_len && memcmp(needs->name + len - end_len, end, end_len) == 0;
 }
 
 void needs_begin(struct needs *needs, const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t len = strnlen(name, sizeof(needs->name) - 1);
 
-    needs->name[0] = '\0';
-    strncat(needs->name, slash ? slash + 1 : path, sizeof(needs->name) - 1);
+    memcpy(needs->name, name, len);
+    needs->name[len] = '\0';
     needs->head.len = needs->dynamic.len = 0;
-    needs->knows_dynamic = false;
-    needs->dynamic_off = 0;
+    needs->head_max = 0;
     needs->status = 0;
-    needs->kind = name_ends(needs, ".py") || name_ends(needs, ".pth") ? FILE_PYTHON : FILE_UNKNOWN;
+    needs->kind =
+        name_ends(needs, len, ".py") || name_ends(needs, len, ".pth") ? FILE_PYTHON : FILE_UNKNOWN;
 }
 
 /* What of these bytes continues the piece that begins at `off`, up to `max`. */
@@ -102,41 +104,52 @@ static enum file_kind kind_of(const struct section *head)
     return memcmp(head->bytes, "#!", 2) == 0 ? FILE_SCRIPT : FILE_NOTHING;
 }
 
-static size_t head_max(const struct needs *needs)
+static void keep_head(struct needs *needs, size_t max, const uint8_t *bytes, size_t len,
+                      uint64_t file_off)
 {
-    static const size_t max[] = {
-        [FILE_UNKNOWN] = MAGIC_LEN,
-        [FILE_ELF] = NEEDS_ELF_MAX,
-        [FILE_PYTHON] = NEEDS_SOURCE_MAX,
-        [FILE_SCRIPT] = NEEDS_SOURCE_MAX,
-    };
+    keep(needs, &needs->head, 0, max, bytes, len, file_off);
+}
 
-    return max[needs->kind];
+/* The headers are there: how much is to be kept? */
+static void find_places(struct needs *needs)
+{
+    struct elf_places places;
+
+    needs->head_max = NEEDS_ELF_MIN;
+    needs->dynamic_off = INT64_MAX;
+    if (!elf_find_places(needs->head.bytes, needs->head.len, &places))
+        return;
+    needs->dynamic_off = places.dynamic_off;
+    if (places.load_end > NEEDS_ELF_MAX)
+        needs->head_max = NEEDS_ELF_MAX;
+    else if (places.load_end > NEEDS_ELF_MIN)
+        needs->head_max = (size_t)places.load_end;
 }
 
 static void feed_elf(struct needs *needs, const uint8_t *bytes, size_t len, uint64_t file_off)
 {
-    if (needs->head.len < NEEDS_ELF_MAX)
+    keep_head(needs, ELF_HEADERS_LEN, bytes, len, file_off);
+    if (needs->head_max == 0 && needs->head.len == ELF_HEADERS_LEN)
+        find_places(needs);
+    if (needs->head_max == 0)
         return;
-    if (!needs->knows_dynamic)
-        needs->dynamic_off = elf_dynamic_off(needs->head.bytes, needs->head.len);
-    needs->knows_dynamic = true;
-    if (needs->dynamic_off > 0 && needs->dynamic_off < INT64_MAX)
-        keep(needs, &needs->dynamic, needs->dynamic_off, NEEDS_DYNAMIC_MAX, bytes, len, file_off);
+    keep_head(needs, needs->head_max, bytes, len, file_off);
+    keep(needs, &needs->dynamic, needs->dynamic_off, NEEDS_DYNAMIC_MAX, bytes, len, file_off);
 }
 
 void needs_feed(struct needs *needs, const void *bytes, size_t len, uint64_t file_off)
 {
     if (needs->kind == FILE_NOTHING)
         return;
-    keep(needs, &needs->head, 0, head_max(needs), bytes, len, file_off);
-    if (needs->kind == FILE_UNKNOWN && needs->head.len == MAGIC_LEN) {
-        needs->kind = kind_of(&needs->head);
-        if (needs->kind != FILE_NOTHING)
-            keep(needs, &needs->head, 0, head_max(needs), bytes, len, file_off);
+    if (needs->kind == FILE_UNKNOWN) {
+        keep_head(needs, MAGIC_LEN, bytes, len, file_off);
+        if (needs->head.len == MAGIC_LEN)
+            needs->kind = kind_of(&needs->head);
     }
     if (needs->kind == FILE_ELF)
         feed_elf(needs, bytes, len, file_off);
+    else if (needs->kind == FILE_PYTHON || needs->kind == FILE_SCRIPT)
+        keep_head(needs, NEEDS_SOURCE_MAX, bytes, len, file_off);
 }
 
 /* ---- what it says */

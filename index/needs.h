@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NEEDS_ELF_MAX     (1u << 20)   /* kept of an ELF file from its beginning, ... */
-#define NEEDS_DYNAMIC_MAX (256u << 10) /* ... and from its dynamic section, if that lies behind */
+#define NEEDS_ELF_MIN     (64u << 10) /* kept of an ELF file from its beginning: between that, ... */
+#define NEEDS_ELF_MAX     (1u << 20)  /* ... and that, by how much of it is loaded first, ... */
+#define NEEDS_DYNAMIC_MAX (256u << 10) /* ... and from its dynamic section on */
 #define NEEDS_SOURCE_MAX  (32u << 10)  /* of Python's: imports stand at the top */
 
 struct needs;

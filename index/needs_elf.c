@@ -133,13 +133,18 @@ static int put_dynamic(const struct elf *elf, const Elf64_Phdr *section, bool di
     return r;
 }
 
-uint64_t elf_dynamic_off(const uint8_t *head, size_t len)
+bool elf_find_places(const uint8_t *head, size_t len, struct elf_places *out)
 {
     const struct elf_piece pieces[ELF_PIECES] = {{head, len, 0}};
     struct elf elf = {.pieces = pieces};
-    Elf64_Phdr section;
+    Elf64_Phdr load, dynamic;
 
-    return read_header(&elf) && find_phdr(&elf, PT_DYNAMIC, &section) ? section.p_offset : 0;
+    if (!read_header(&elf) || !find_phdr(&elf, PT_LOAD, &load) ||
+        !find_phdr(&elf, PT_DYNAMIC, &dynamic) || load.p_offset > INT64_MAX ||
+        load.p_filesz > INT64_MAX || dynamic.p_offset > INT64_MAX)
+        return false;
+    *out = (struct elf_places){load.p_offset + load.p_filesz, dynamic.p_offset};
+    return true;
 }
 
 int needs_of_elf(const struct elf_piece pieces[ELF_PIECES], struct needs_list *out)

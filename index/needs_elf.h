@@ -19,9 +19,14 @@ struct elf_piece {
 #define ELF_PIECES 2u
 
 bool elf_is(const uint8_t *head, size_t len);
-/* Where its dynamic section begins, by the file's first bytes; 0: it has none, or they do not say.
- */
-uint64_t elf_dynamic_off(const uint8_t *head, size_t len);
+/* By its first bytes (ELF_HEADERS_LEN, or all): where to look for what needs_of_elf() wants. False:
+ * there is nothing, or they do not say. */
+#define ELF_HEADERS_LEN 4096u
+struct elf_places {
+    uint64_t load_end; /* of what is loaded first, which the strings are in as a rule */
+    uint64_t dynamic_off;
+};
+bool elf_find_places(const uint8_t *head, size_t len, struct elf_places *out);
 /* By what is there of the file: names that lie elsewhere are left out. -ENOMEM. */
 int needs_of_elf(const struct elf_piece pieces[ELF_PIECES], struct needs_list *out);
 

@@ -134,23 +134,17 @@ static int resolve_node(struct resolve *res, const struct tree_node *node, uint3
     return r;
 }
 
-static int resolve_nodes(struct resolve *res, const struct tree *tree)
+static int resolve_nodes(struct resolve *res, const struct resolve_input *input)
 {
-    bool is_first = true;
     int r = 0;
 
-    for (uint32_t i = 0; r == 0 && i < tree_n_nodes(tree); i++) {
+    libraries_init(res);
+    modules_init(res);
+    for (size_t i = 0; r == 0 && i < input->n_needy; i++) {
         struct tree_node node;
 
-        tree_node(tree, i, &node);
-        if (!node.needs)
-            continue;
-        if (is_first) {
-            libraries_init(res);
-            modules_init(res);
-            is_first = false;
-        }
-        r = resolve_node(res, &node, i);
+        tree_node(input->tree, input->needy[i], &node);
+        r = resolve_node(res, &node, input->needy[i]);
     }
     return r;
 }
@@ -183,23 +177,22 @@ static void resolve_free(struct resolve *res)
     free(res);
 }
 
-int resolve_needs(const struct tree *tree, const struct section *nodes,
-                  const struct section *strings, struct section *out)
+int resolve_needs(const struct resolve_input *input, struct section *out)
 {
     struct resolve *res = calloc(1, sizeof(*res));
-    uint64_t n = nodes->len / sizeof(struct format_node);
+    uint64_t n = input->nodes->len / sizeof(struct format_node);
     int r;
 
     if (!res)
         return -ENOMEM;
-    res->image.nodes = (const struct format_node *)nodes->bytes;
+    res->image.nodes = (const struct format_node *)input->nodes->bytes;
     res->image.n_nodes = (uint32_t)n;
-    res->image.strings = (const char *)strings->bytes;
-    res->image.strings_len = strings->len;
+    res->image.strings = (const char *)input->strings->bytes;
+    res->image.strings_len = input->strings->len;
     res->max_found = RESOLVE_FREE + n * RESOLVE_PER_NODE;
     res->steps_left = RESOLVE_STEPS_FREE + n * RESOLVE_STEPS_PER_NODE;
     section_init(&res->found);
-    r = resolve_nodes(res, tree);
+    r = resolve_nodes(res, input);
     if (r == 0)
         r = write_found(res, out);
     resolve_free(res);

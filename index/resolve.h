@@ -20,9 +20,14 @@
 #define RESOLVE_STEPS_FREE     1000000u
 #define RESOLVE_STEPS_PER_NODE 32u
 
-/* `nodes` and `strings` are the sections of that tree, as they will be read. Appends records to
- * `out`. Pure; some tens of milliseconds for ten thousand modules. -ENOMEM. */
-int resolve_needs(const struct tree *tree, const struct section *nodes,
-                  const struct section *strings, struct section *out);
+struct resolve_input {
+    const struct tree *tree;
+    const uint32_t *needy; /* its nodes that say something, n_needy of them */
+    size_t n_needy;
+    const struct section *nodes, *strings; /* of that tree, as they will be read */
+};
+
+/* Appends records to `out`. Pure; some tens of milliseconds for ten thousand modules. -ENOMEM. */
+int resolve_needs(const struct resolve_input *input, struct section *out);
 
 #endif

@@ -46,6 +46,7 @@ void libraries_init(struct resolve *res)
     struct clip_dirent child;
     uint64_t dir;
 
+    section_init(&res->libraries.nodes);
     for (unsigned i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
         if (image_lookup_at(&res->image, CLIP_ROOT_INO, dirs[i], true, &dir) < 0)
             continue;
@@ -114,34 +115,42 @@ static int compare_libraries(const void *a, const void *b, void *data)
     return compare_names(left, left_len, right, right_len);
 }
 
-static bool has_library_name(const struct resolve *res, uint64_t ino)
+/* "libc.so", "libc.so.6". Most names are told by their last byte. */
+static bool is_library_name(const char *name, size_t len)
 {
-    size_t len;
-    const char *name = resolve_name(res, ino, &len);
+    char last = len > 3 ? name[len - 1] : '\0';
 
-    return len > 3 && memmem(name, len, ".so", 3) != NULL;
+    return (last == 'o' || (last >= '0' && last <= '9')) && memmem(name, len, ".so", 3) != NULL;
 }
 
 static int list_libraries(struct resolve *res)
 {
-    size_t n = 0;
+    struct section *nodes = &res->libraries.nodes;
+    int r = 0;
 
-    for (uint64_t ino = 1; ino <= res->image.n_nodes; ino++)
-        n += has_library_name(res, ino);
-    res->libraries.nodes = malloc((n ? n : 1) * sizeof(res->libraries.nodes[0]));
-    if (!res->libraries.nodes)
-        return -ENOMEM;
-    for (uint64_t ino = 1; ino <= res->image.n_nodes; ino++)
-        if (has_library_name(res, ino))
-            res->libraries.nodes[res->libraries.n_nodes++] = (uint32_t)ino - 1;
-    qsort_r(res->libraries.nodes, n, sizeof(res->libraries.nodes[0]), compare_libraries, res);
-    return 0;
+    for (uint32_t i = 0; r == 0 && i < res->image.n_nodes; i++) {
+        size_t len;
+        const char *name = library_name(res, i, &len);
+
+        if (is_library_name(name, len))
+            r = section_append(nodes, &i, sizeof(i));
+    }
+    if (r == 0 && nodes->len > 0)
+        qsort_r(nodes->bytes, nodes->len / sizeof(uint32_t), sizeof(uint32_t), compare_libraries,
+                res);
+    res->libraries.is_listed = true;
+    return r;
+}
+
+static uint32_t library_at(const struct resolve *res, size_t i)
+{
+    return ((const uint32_t *)res->libraries.nodes.bytes)[i];
 }
 
 static int compare_library(const struct resolve *res, size_t i, const char *name, size_t len)
 {
     size_t its_len;
-    const char *its = library_name(res, res->libraries.nodes[i], &its_len);
+    const char *its = library_name(res, library_at(res, i), &its_len);
 
     return compare_names(its, its_len, name, len);
 }
@@ -149,7 +158,7 @@ static int compare_library(const struct resolve *res, size_t i, const char *name
 /* The file behind a name among all, wherever it is. */
 static bool find_library(struct resolve *res, size_t i, uint64_t *out)
 {
-    uint64_t ino = (uint64_t)res->libraries.nodes[i] + 1;
+    uint64_t ino = (uint64_t)library_at(res, i) + 1;
     char name[PATH_NAME_MAX + 1];
     size_t len;
     const char *bytes = resolve_name(res, ino, &len);
@@ -161,13 +170,13 @@ static bool find_library(struct resolve *res, size_t i, uint64_t *out)
 /* 1: it is the only one; 0: there is none, or there are several. */
 static int find_anywhere(struct resolve *res, const char *name, uint64_t *out)
 {
-    size_t len = strlen(name), low = 0, high;
+    size_t len = strlen(name), low = 0, high, n;
     uint64_t found = 0, ino;
-    int r = res->libraries.nodes ? 0 : list_libraries(res);
+    int r = res->libraries.is_listed ? 0 : list_libraries(res);
 
     if (r < 0)
         return r;
-    high = res->libraries.n_nodes;
+    n = high = res->libraries.nodes.len / sizeof(uint32_t);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
@@ -176,9 +185,7 @@ static int find_anywhere(struct resolve *res, const char *name, uint64_t *out)
         else
             high = middle;
     }
-    for (; low < res->libraries.n_nodes && resolve_take_step(res) &&
-           compare_library(res, low, name, len) == 0;
-         low++) {
+    for (; low < n && resolve_take_step(res) && compare_library(res, low, name, len) == 0; low++) {
         if (!find_library(res, low, &ino) || ino == found)
             continue;
         if (found)
@@ -208,5 +215,5 @@ int libraries_put(struct resolve *res, const char *name)
 
 void libraries_fini(struct resolve *res)
 {
-    free(res->libraries.nodes);
+    section_fini(&res->libraries.nodes);
 }

@@ -16,8 +16,8 @@
 struct libraries {
     uint64_t dirs[LIB_DIRS_MAX];
     unsigned n_dirs;
-    uint32_t *nodes; /* with a library's name, sorted by it; NULL: not needed yet */
-    size_t n_nodes;
+    struct section nodes;           /* uint32_t: those with a library's name, sorted by it */
+    bool is_listed;                 /* they are there */
     const char *said[LIB_DIRS_MAX]; /* by the file that is looked at: lists of directories */
     unsigned n_said;
 };

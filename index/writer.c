@@ -202,6 +202,8 @@ static int put_node(struct writer *w, uint32_t index)
         r = put_attr(w, &node, &out.attr);
     if (r == 0)
         r = put_kind(w, &node, &out);
+    if (r == 0 && node.needs)
+        r = section_append(&w->needy, &index, sizeof(index));
     if (r < 0)
         return r;
     out.name = name.off;
@@ -220,6 +222,19 @@ static int put_nodes(struct writer *w)
     w->facts.n_dirs--; /* the root is no entry */
     w->facts.n_entries = n - 1;
     return r;
+}
+
+static int put_needs(struct writer *w)
+{
+    const struct resolve_input input = {
+        .tree = w->image->tree,
+        .needy = (const uint32_t *)w->needy.bytes,
+        .n_needy = w->needy.len / sizeof(uint32_t),
+        .nodes = section_of(w, FORMAT_NODES),
+        .strings = section_of(w, FORMAT_STRINGS),
+    };
+
+    return input.n_needy > 0 ? resolve_needs(&input, section_of(w, FORMAT_NEEDS)) : 0;
 }
 
 /* ---- their digests */
@@ -385,6 +400,7 @@ void writer_init(struct writer *w, const struct writer_image *image)
     for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
         section_init(&w->sections[i]);
     section_init(&w->numbers);
+    section_init(&w->needy);
 }
 
 void writer_fini(struct writer *w)
@@ -392,6 +408,7 @@ void writer_fini(struct writer *w)
     for (unsigned i = 0; i < FORMAT_SECTIONS_END; i++)
         section_fini(&w->sections[i]);
     section_fini(&w->numbers);
+    section_fini(&w->needy);
 }
 
 int writer_put_nodes(struct writer *w, struct clip_error *err)
@@ -399,8 +416,7 @@ int writer_put_nodes(struct writer *w, struct clip_error *err)
     int r = put_nodes(w);
 
     if (r == 0)
-        r = resolve_needs(w->image->tree, section_of(w, FORMAT_NODES),
-                          section_of(w, FORMAT_STRINGS), section_of(w, FORMAT_NEEDS));
+        r = put_needs(w);
     return say_why(r, err);
 }
 

@@ -57,6 +57,7 @@ struct writer {
     /* private */
     const struct writer_image *image;
     struct section numbers; /* of the files' digests, in the order of the files */
+    struct section needy;   /* nodes that say what they need */
 };
 
 /* `image` and all that it points to have to outlive it. */
