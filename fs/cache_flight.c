@@ -6,7 +6,7 @@
  *   that are in line too, becomes one fetch, as long as the hub has room.
  * - what a small file is asked for whole stands in line like what is waited for.
  * - what is read ahead has its turn when nobody waits, and leaves room for those who will. What is
- *   foreseen goes along behind what is waited for, too, and is decoded as that is.
+ *   foreseen goes along behind what is waited for, too; by a profile, it is decoded as that is.
  * - spans arrive as they are decoded; the flight ends when the fetch does, and makes room.
  * A client that has flights leaves a quarter of the room, stores counted. When it waits for more
  * than a small share its spans are decoded in the lane for bulk, where all are stored; what it only
@@ -171,10 +171,10 @@ static enum work_lane lane_of(struct cache_client *client)
     return client->waited_len > CLIENT_SHARE || share_is_greedy(client) ? WORK_BULK : WORK_READ;
 }
 
-/* Nobody waits for it yet. But what is foreseen will be waited for soon. */
-static enum work_lane lane_ahead(struct cache_client *client, const struct cache_span *span)
+/* Nobody waits for it yet. But what a profile names will be waited for soon. */
+static enum work_lane lane_ahead(struct cache_client *client)
 {
-    return span->flags & SPAN_FORESEEN ? lane_of(client) : WORK_BULK;
+    return client->profile ? lane_of(client) : WORK_BULK;
 }
 
 static void start_flight(struct cache_client *client, struct pending *pending)
@@ -191,7 +191,7 @@ static void start_flight(struct cache_client *client, struct pending *pending)
     choose_run(pending->span, flight);
     flight->fetch.image = client->image;
     flight->fetch.layer = cache_layer_number(client, layer);
-    flight->fetch.lane = flight->is_ahead ? lane_ahead(client, pending->span) : lane_of(client);
+    flight->fetch.lane = flight->is_ahead ? lane_ahead(client) : lane_of(client);
     flight->fetch.on_decoded = on_decoded;
     flight->fetch.on_done = on_fetched;
     take_off(flight);
