@@ -20,7 +20,7 @@
 #define MAGIC_LEN       4u
 #define SCRIPT_LINE_MAX 256u /* as the kernel has it, about (BINPRM_BUF_SIZE) */
 
-enum file_kind { FILE_UNKNOWN, FILE_NOTHING, FILE_ELF, FILE_PYTHON, FILE_SCRIPT };
+enum file_kind { FILE_UNKNOWN, FILE_NOTHING, FILE_ELF, FILE_PYTHON, FILE_PATHS, FILE_SCRIPT };
 
 struct needs {
     enum file_kind kind;
@@ -74,8 +74,10 @@ void needs_begin(struct needs *needs, const char *path)
     needs->head.len = needs->dynamic.len = 0;
     needs->head_max = 0;
     needs->status = 0;
-    needs->kind =
-        name_ends(needs, len, ".py") || name_ends(needs, len, ".pth") ? FILE_PYTHON : FILE_UNKNOWN;
+    if (name_ends(needs, len, ".py"))
+        needs->kind = FILE_PYTHON;
+    else
+        needs->kind = name_ends(needs, len, ".pth") ? FILE_PATHS : FILE_UNKNOWN;
 }
 
 /* What of these bytes continues the piece that begins at `off`, up to `max`. */
@@ -148,7 +150,7 @@ void needs_feed(struct needs *needs, const void *bytes, size_t len, uint64_t fil
     }
     if (needs->kind == FILE_ELF)
         feed_elf(needs, bytes, len, file_off);
-    else if (needs->kind == FILE_PYTHON || needs->kind == FILE_SCRIPT)
+    else if (needs->kind != FILE_UNKNOWN && needs->kind != FILE_NOTHING)
         keep_head(needs, NEEDS_SOURCE_MAX, bytes, len, file_off);
 }
 
@@ -228,6 +230,8 @@ static int read_kept(struct needs *needs)
         return read_elf(needs);
     case FILE_PYTHON:
         return read_python(needs);
+    case FILE_PATHS:
+        return needs_of_path_file((const char *)needs->head.bytes, needs->head.len, &needs->list);
     case FILE_SCRIPT:
         return read_script(needs);
     case FILE_UNKNOWN:

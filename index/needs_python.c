@@ -296,6 +296,31 @@ int needs_of_python(const char *source, size_t len, struct needs_list *out)
     return r;
 }
 
+/* ---- a path file */
+
+/* What is between the quotes that begin at `at`. */
+static int put_quoted(const char *at, const char *end, struct needs_list *out)
+{
+    const char *close = at < end && (*at == '\'' || *at == '"')
+                            ? memchr(at + 1, *at, (size_t)(end - at - 1))
+                            : NULL;
+
+    return close ? needs_list_put(out, NEEDS_MODULE, at + 1, (size_t)(close - at - 1)) : 0;
+}
+
+int needs_of_path_file(const char *text, size_t len, struct needs_list *out)
+{
+    static const char call[] = "__import__(";
+    const char *at = text, *end = text + len;
+    int r = needs_of_python(text, len, out);
+
+    while (r == 0 && (at = memmem(at, (size_t)(end - at), call, sizeof(call) - 1))) {
+        at += sizeof(call) - 1;
+        r = put_quoted(at, end, out);
+    }
+    return r;
+}
+
 /* ---- the interpreter */
 
 bool python_version(const char *name, size_t len, char *out)
@@ -317,11 +342,19 @@ bool python_version(const char *name, size_t len, char *out)
 
 int needs_of_interpreter(struct needs_list *out)
 {
-    static const char *const modules[] = {"encodings.aliases", "encodings.utf_8", "site",
-                                          "sitecustomize"};
+    static const struct needs_word words[] = {
+        {NEEDS_PROGRAM, "/usr/lib/locale/C.utf8/LC_CTYPE"}, /* which it takes for no locale */
+        {NEEDS_LIBRARY, "gconv/gconv-modules.cache"},
+        {NEEDS_PROGRAM, "/etc/localtime"},
+        {NEEDS_MODULE, "encodings.aliases"},
+        {NEEDS_MODULE, "encodings.utf_8"},
+        {NEEDS_MODULE, "site"},
+        {NEEDS_MODULE, "sitecustomize"},
+        {NEEDS_SITE, ""},
+    };
     int r = 0;
 
-    for (unsigned i = 0; r == 0 && i < sizeof(modules) / sizeof(modules[0]); i++)
-        r = needs_list_put(out, NEEDS_MODULE, modules[i], strlen(modules[i]));
-    return r < 0 ? r : needs_list_put(out, NEEDS_SITE, "", 0);
+    for (unsigned i = 0; r == 0 && i < sizeof(words) / sizeof(words[0]); i++)
+        r = needs_list_put(out, words[i].type, words[i].word, strlen(words[i].word));
+    return r;
 }

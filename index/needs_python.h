@@ -17,7 +17,12 @@ int needs_of_python(const char *source, size_t len, struct needs_list *out);
 /* "3.11" of "python3.11", written to `out` of PYTHON_VERSION_LEN bytes; false: no such name. */
 #define PYTHON_VERSION_LEN 8u
 bool python_version(const char *name, size_t len, char *out);
-/* What the interpreter imports before it does anything. -ENOMEM. */
+/* What the interpreter reads before it does anything: modules, and what the C library has for it
+ * (glibc's names: others have none of these files). -ENOMEM. */
 int needs_of_interpreter(struct needs_list *out);
+
+/* A .pth file, of which Python runs the lines that begin with "import"; installed packages say
+ * __import__('a.b') in them. -ENOMEM. */
+int needs_of_path_file(const char *text, size_t len, struct needs_list *out);
 
 #endif

@@ -201,7 +201,7 @@ int libraries_put(struct resolve *res, const char *name)
     uint64_t ino;
     int r;
 
-    if (strchr(name, '/'))
+    if (name[0] == '/')
         return resolve_find_file(res, CLIP_ROOT_INO, name, &ino) ? resolve_put(res, ino) : 0;
     for (unsigned i = 0; i < res->libraries.n_said; i++)
         if (find_in_said(res, res->libraries.said[i], name, &ino))
@@ -209,7 +209,7 @@ int libraries_put(struct resolve *res, const char *name)
     for (unsigned i = 0; i < res->libraries.n_dirs; i++)
         if (resolve_find_file(res, res->libraries.dirs[i], name, &ino))
             return resolve_put(res, ino);
-    r = find_anywhere(res, name, &ino);
+    r = strchr(name, '/') ? 0 : find_anywhere(res, name, &ino);
     return r > 0 ? resolve_put(res, ino) : r;
 }
 

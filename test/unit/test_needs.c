@@ -179,7 +179,11 @@ Test(needs, of_a_path_file_are_what_its_lines_import)
 {
     static const char source[] = "/opt/lib\nimport os; import sys, types\n";
 
+    static const char packages[] = "import os;x = y and __import__('a.b');__import__(\"c\") ;"
+                                   "__import__(d, 'e');__import__('f";
+
     assert_says("site-packages/x.pth", source, sizeof(source) - 1, "mos msys mtypes");
+    assert_says("x-nspkg.pth", packages, sizeof(packages) - 1, "mos ma.b mc");
 }
 
 /* ---- scripts */
@@ -253,8 +257,10 @@ Test(needs, of_the_interpreter_of_python_are_what_it_imports_to_start)
     size_t len;
     uint8_t *file = elf_make(&(struct elf_says){.needed = {"libc.so.6"}}, &len);
 
-    assert_says("usr/bin/python3.11", file, len,
-                "llibc.so.6 mencodings.aliases mencodings.utf_8 msite msitecustomize s");
+    assert_says(
+        "usr/bin/python3.11", file, len,
+        "llibc.so.6 p/usr/lib/locale/C.utf8/LC_CTYPE lgconv/gconv-modules.cache p/etc/localtime "
+        "mencodings.aliases mencodings.utf_8 msite msitecustomize s");
     assert_says("usr/bin/python3.11-config", file, len, "llibc.so.6");
     free(file);
 }

@@ -270,9 +270,13 @@ Test(resolve, finds_what_python_reads_to_start)
     add("usr/lib/python3.11/encodings/aliases.py", "x = 1\n");
     add("usr/lib/python3.11/site.py", "import os\n");
     add(SITE "a.pth", "import numpy\n");
+    add("usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache", "x");
+    add("usr/share/zoneinfo/Etc/UTC", "x");
+    image_add_link(&f.it.made, "etc/localtime", S_IFLNK, "/usr/share/zoneinfo/Etc/UTC");
     add_elf("usr/bin/python3.11", &(struct elf_says){0});
     finish();
     assert_needs("usr/bin/python3.11",
+                 "/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache /usr/share/zoneinfo/Etc/UTC "
                  "/usr/lib/python3.11/encodings/__init__.py "
                  "/usr/lib/python3.11/encodings/aliases.py /usr/lib/python3.11/site.py /" SITE
                  "a.pth");
