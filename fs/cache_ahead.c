@@ -16,7 +16,7 @@
  *   guesses of the point above are not made.
  * - else what files need is foreseen as they are read (fs/foresee.h), as long as not too much of it
  *   has not been read by now. Who reads what was foreseen does not go by where it lies: a stream
- *   goes on with it, but nothing is asked for because of it.
+ *   goes on with it, but its window does not grow, and nothing is asked for because of it.
  * Nothing is kept by handle or by file: readers of one place are one stream, and files that lie
  * behind each other in the layer are read on as one.
  * Possible failure modes are: no memory, then it is not read ahead.
@@ -76,11 +76,13 @@ static void advance(struct cache_client *client, struct cache_layer *layer,
 {
     stream->next = index + 1;
     stream->turn = ++layer->stream_turn;
-    stream->run++;
-    stream->window = stream->run / WINDOW_PART;
     if (stream->asked < stream->next)
         stream->asked = stream->next;
-    if (!was_foreseen && stream->asked - stream->next <= stream->window / 2)
+    if (was_foreseen)
+        return;
+    stream->run++;
+    stream->window = stream->run / WINDOW_PART;
+    if (stream->asked - stream->next <= stream->window / 2)
         ask_ahead(client, layer, stream);
 }
 
