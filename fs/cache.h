@@ -112,7 +112,7 @@ void cache_ask(struct cache_client *client, unsigned layer, uint64_t first, uint
 /* They will be wanted, by what the index says: read ahead, unless too much of the layer was
  * foreseen that nobody has read by now. False: that is so, or there is no directory to keep it in.
  */
-#define FORESEE_MAX (256ull << 20) /* decoded bytes, and at most half of the cache */
+#define FORESEE_MAX (256ull << 20) /* decoded bytes; at most half of the cache */
 bool cache_foresee(struct cache_client *client, unsigned layer, uint64_t first, uint64_t last);
 
 /* The image's profile, lent until the client is closed: read ahead in that order as soon as the

@@ -23,11 +23,12 @@
  */
 #include "fs/cache_private.h"
 
-#define WINDOW_MAX  (12ull << 20) /* decoded bytes */
-#define WINDOW_PART 4u
-#define GUESS_PART  16u
-#define GUESS_FREE  16u /* spans */
-#define REORDER     4u  /* spans: requests of one reader may overtake each other */
+#define WINDOW_MAX   (12ull << 20) /* decoded bytes */
+#define WINDOW_PART  4u
+#define GUESS_PART   16u
+#define GUESS_FREE   16u /* spans */
+#define FORESEE_PART 4u  /* of what was read may have been foreseen in vain, beyond FORESEE_MAX */
+#define REORDER      4u  /* spans: requests of one reader may overtake each other */
 
 static struct cache_stream *stream_at(struct cache_layer *layer, uint64_t index)
 {
@@ -142,19 +143,27 @@ static uint64_t prefetch_max(const struct cache *cache)
     return cache->size / 2 < PREFETCH_MAX ? cache->size / 2 : PREFETCH_MAX;
 }
 
+/* What is foreseen in vain stays counted while the layer is open, so that what was read counts too:
+ * a daemon that runs for months is not to stop because of it. */
+static uint64_t foresee_max(const struct cache *cache, const struct cache_layer *layer)
+{
+    uint64_t read_len = layer->n_read * (layer->size / layer->n_spans);
+    uint64_t max = FORESEE_MAX + read_len / FORESEE_PART;
+
+    /* its size is 0 until it is open, if it was to be chosen */
+    return cache->size > 0 && prefetch_max(cache) < max ? prefetch_max(cache) : max;
+}
+
 bool cache_foresee(struct cache_client *client, unsigned number, uint64_t first, uint64_t last)
 {
     const struct cache *cache = client->cache;
-    uint64_t max = FORESEE_MAX;
     struct cache_layer *layer;
 
     if (!cache->path || cache->status < 0)
         return false;
-    if (cache->size > 0 && prefetch_max(cache) < max) /* 0: to be chosen when it opens */
-        max = prefetch_max(cache);
     layer = cache_layer_of(client, number);
     for (uint64_t i = first; layer && i <= last; i++) {
-        if (layer->foreseen_len + span_len(&layer->spans[i]) > max)
+        if (layer->foreseen_len + span_len(&layer->spans[i]) > foresee_max(cache, layer))
             return false;
         span_foresee(&layer->spans[i], client);
     }
