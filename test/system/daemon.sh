@@ -87,6 +87,25 @@ check "clip umount --all ends the rest" "$clip" umount --all
 check "then no image is left" until_true no_images_left
 check "and no mount" is "$(n_mounts)" 0
 
+# ---- needs
+needs_and_theirs() { # PATH: what it needs, and what those need
+    python3 - "$clip" programs.clip "$1" <<'EOF'
+import json, subprocess, sys
+clip, index, path = sys.argv[1:]
+found, todo = set(), [path]
+while todo:
+    out = subprocess.run([clip, "stat", "--json", index, todo.pop()], stdout=subprocess.PIPE, check=True)
+    new = {need["path"] for need in json.loads(out.stdout)["needs"]} - found
+    found |= new
+    todo += new
+print(*sorted(found), sep="\n")
+EOF
+}
+for program in ls id; do
+    check "what $program needs is what ld.so loads" is "$(needs_and_theirs "/bin/$program")" \
+        "$(ldd "$(type -P $program)" | grep -o '/[^ ]*' | sort)"
+done
+
 # ---- profiles
 cp programs.clip profiled.clip
 "$clip" mount --cid fresh profiled.clip >/dev/null
