@@ -57,6 +57,7 @@ static void print_json(const struct clip_image *image, const struct clip_image_i
         (json_int_t)info->content_size, "spans", (json_int_t)info->n_spans);
     if (facts) {
         json_object_set_new(facts, "layers", layers_json(image, info->n_layers));
+        json_object_set_new(facts, "needs", json_integer((json_int_t)info->n_needs));
         json_object_set_new(facts, "profile_spans", json_integer((json_int_t)n_profile(image)));
         json_t *config = json_loadb(info->config, info->config_len, JSON_REJECT_DUPLICATES, NULL);
         json_object_set_new(facts, "config", config ? config : json_null());
@@ -95,6 +96,9 @@ static void print_text(const struct clip_image *image, const struct clip_image_i
     printf("content      %s\n", say_size(info->content_size, a));
     printf("index        %s, %" PRIu64 " spans of about %s\n", say_size(info->file_size, a),
            info->n_spans, say_size(info->span_size, b));
+    if (info->n_needs > 0)
+        printf("needs        %" PRIu64 ", of programs and modules: fetched with them by a mount\n",
+               info->n_needs);
     if (n_profile(image) > 0)
         printf("profile      %zu spans, fetched ahead by a mount\n", n_profile(image));
     for (unsigned i = 0; i < info->n_layers; i++) {

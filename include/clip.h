@@ -174,6 +174,7 @@ struct clip_image_info {
     uint64_t content_size; /* sum of regular files' sizes, hard links once */
     unsigned n_layers;
     uint64_t n_spans;
+    uint64_t n_needs; /* of all files: clip_image_need */
 };
 CLIP_API void clip_image_info(const struct clip_image *image, struct clip_image_info *out);
 

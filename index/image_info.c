@@ -56,6 +56,7 @@ void clip_image_info(const struct clip_image *image, struct clip_image_info *out
         .content_size = facts->content_size,
         .n_layers = image->n_layers,
         .n_spans = image->n_spans,
+        .n_needs = image->n_needs,
     };
 }
 

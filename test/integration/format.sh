@@ -73,6 +73,8 @@ check "what files need" is "$(python3 "$here/format.py" needs out.clip)" "/a.py 
 /run /etc/sh
 /__pycache__/b.cpython-311.pyc /a.py"
 check "clip stat says it, too" eval '"$clip" stat out.clip /run | grep -q "^needs    /etc/sh$"'
+check "clip inspect counts them" eval '"$clip" inspect out.clip | grep -q "^needs        3, " &&
+    "$clip" inspect --json out.clip | jq -e ".needs == 3" >/dev/null'
 check "and in JSON" eval '"$clip" stat --json out.clip /__pycache__/b.cpython-311.pyc |
     jq -e ".needs == [{path: \"/a.py\"}]" >/dev/null'
 check "of what needs none it says nothing" eval '"$clip" stat --json out.clip /etc |
