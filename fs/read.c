@@ -120,12 +120,13 @@ static void ask_for_whole(struct clip_reader *reader, uint64_t ino)
 {
     const struct clip_image *image = reader->image;
     struct image_extent extent;
+    uint64_t first, last;
 
     image_extent(image, ino, 0, WHOLE_MAX + 1, &extent);
     if (extent.hole || extent.len == 0 || extent.len > WHOLE_MAX)
         return;
-    cache_ask(&reader->client, extent.layer, image_span_at(image, extent.layer, extent.layer_off),
-              image_span_at(image, extent.layer, extent.layer_off + extent.len - 1));
+    image_extent_spans(image, &extent, &first, &last);
+    cache_ask(&reader->client, extent.layer, first, last);
 }
 
 static bool is_all_planned(const struct read_task *task)

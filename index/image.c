@@ -278,8 +278,8 @@ uint64_t image_parent(const struct clip_image *image, uint64_t ino)
     return (uint64_t)image->nodes[ino - 1].parent + 1;
 }
 
-static int compare_name(const struct clip_image *image, const struct format_node *node,
-                        const char *name, size_t name_len)
+int image_compare_name(const struct clip_image *image, const struct format_node *node,
+                       const char *name, size_t name_len)
 {
     int r = memcmp(image->strings + node->name, name,
                    node->name_len < name_len ? node->name_len : name_len);
@@ -296,7 +296,7 @@ static uint32_t seek(const struct clip_image *image, const struct format_node *i
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (compare_name(image, &image->nodes[middle], name, name_len) < 0)
+        if (image_compare_name(image, &image->nodes[middle], name, name_len) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -329,7 +329,7 @@ int image_find(const struct clip_image *image, uint64_t dir, const char *name, s
         return -ENOTDIR;
     at = seek(image, in, name, name_len);
     if (at == in->dir.first + in->dir.n ||
-        compare_name(image, &image->nodes[at], name, name_len) != 0)
+        image_compare_name(image, &image->nodes[at], name, name_len) != 0)
         return -ENOENT;
     *out_ino = image_inode(image, (uint64_t)at + 1);
     return 0;
@@ -340,11 +340,6 @@ static uint64_t file_size(const struct clip_image *image, const struct format_no
     if (node->kind == FORMAT_FILE)
         return node->file.size;
     return image->extents[node->extended.first].file_off;
-}
-
-static bool is_file(const struct format_node *node)
-{
-    return node->kind == FORMAT_FILE || node->kind == FORMAT_EXTENDED;
 }
 
 /* ---- content */
@@ -398,7 +393,7 @@ int image_extent(const struct clip_image *image, uint64_t ino, uint64_t off, uin
     struct image_extent extent = {0};
     uint64_t end;
 
-    if (!node || !is_file(node))
+    if (!node || !node_is_file(node))
         return node && node->kind == FORMAT_DIR ? -EISDIR : -EINVAL;
     if (off < file_size(image, node)) {
         extent.layer = node->layer;
@@ -409,13 +404,20 @@ int image_extent(const struct clip_image *image, uint64_t ino, uint64_t off, uin
     return 0;
 }
 
+void image_extent_spans(const struct clip_image *image, const struct image_extent *extent,
+                        uint64_t *out_first, uint64_t *out_last)
+{
+    *out_first = image_span_at(image, extent->layer, extent->layer_off);
+    *out_last = image_span_at(image, extent->layer, extent->layer_off + extent->len - 1);
+}
+
 int clip_image_content_digest(const struct clip_image *image, uint64_t ino, uint8_t out[32])
 {
     const struct format_node *node = node_at(image, ino);
     struct digest digest;
     uint32_t index;
 
-    if (!node || !is_file(node))
+    if (!node || !node_is_file(node))
         return -EINVAL;
     index = node->kind == FORMAT_FILE ? node->file.digest : node->extended.digest;
     if (index == FORMAT_NONE)
@@ -483,7 +485,7 @@ static const uint32_t types[FORMAT_KINDS] = {
 static void fill_by_kind(const struct clip_image *image, const struct format_node *node,
                          struct clip_stat *out)
 {
-    if (is_file(node)) {
+    if (node_is_file(node)) {
         out->size = file_size(image, node);
     } else if (node->kind == FORMAT_DIR) {
         out->size = DIR_SIZE;

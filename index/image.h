@@ -89,6 +89,10 @@ size_t image_needs(const struct clip_image *image, uint64_t ino, size_t *out_fir
 /* By its number among all: the file that is needed. */
 uint64_t image_needed(const struct clip_image *image, size_t number);
 
+/* The spans that hold it: from the first to the last. It is no hole, and not empty. */
+void image_extent_spans(const struct clip_image *image, const struct image_extent *extent,
+                        uint64_t *out_first, uint64_t *out_last);
+
 /* A value by name; -ENODATA. */
 int image_getxattr(const struct clip_image *image, uint64_t ino, const char *name, const void **out,
                    size_t *out_len);

@@ -416,9 +416,7 @@ static const char *complain_kind(struct check *c, uint32_t index, const struct f
 /* Unused parts of the record: what a later version might use must be 0 now. */
 static bool is_clean(const struct format_node *node)
 {
-    bool has_layer = node->kind == FORMAT_FILE || node->kind == FORMAT_EXTENDED;
-
-    if (!has_layer && node->layer != 0)
+    if (!node_is_file(node) && node->layer != 0)
         return false;
     switch ((enum format_kind)node->kind) {
     case FORMAT_FIFO:
@@ -500,9 +498,7 @@ static int check_profile(const struct check *c)
 
 static bool is_file(const struct clip_image *image, uint32_t index)
 {
-    uint8_t kind = index < image->n_nodes ? image->nodes[index].kind : (uint8_t)FORMAT_KINDS;
-
-    return kind == FORMAT_FILE || kind == FORMAT_EXTENDED;
+    return index < image->n_nodes && node_is_file(&image->nodes[index]);
 }
 
 static int check_needs(const struct check *c)

@@ -36,6 +36,15 @@ struct clip_image {
         n_profile, n_needs;
 };
 
+/* As memcmp, a shorter one before a longer one that it begins. */
+int image_compare_name(const struct clip_image *image, const struct format_node *node,
+                       const char *name, size_t name_len);
+
+static inline bool node_is_file(const struct format_node *node)
+{
+    return node->kind == FORMAT_FILE || node->kind == FORMAT_EXTENDED;
+}
+
 /* Checks the header and the section table of image->bytes, and sets the tables: all that has to
  * hold before image_check() can look at them. CLIP_EFORMAT with a sentence. */
 int image_read_sections(struct clip_image *image, struct clip_error *err);

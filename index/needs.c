@@ -24,7 +24,8 @@ enum file_kind { FILE_UNKNOWN, FILE_NOTHING, FILE_ELF, FILE_PYTHON, FILE_PATHS, 
 
 struct needs {
     enum file_kind kind;
-    char name[NEEDS_WORD_MAX + 1]; /* of the file, in its directory */
+    char text[NEEDS_WORD_MAX + 1];
+    struct path_name name; /* of the file, in `text` */
     struct section head, dynamic;
     size_t head_max;      /* of an ELF file; 0 until its headers are there */
     uint64_t dynamic_off; /* in it */
@@ -57,37 +58,30 @@ void needs_free(struct needs *needs)
 
 /* ---- what is kept */
 
-static bool name_ends(const struct needs *needs, size_t len, const char *end)
-{
-    size_t end_len = strlen(end);
-
-    return len > end_len && memcmp(needs->name + len - end_len, end, end_len) == 0;
-}
-
 void needs_begin(struct needs *needs, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t len = strnlen(name, sizeof(needs->name) - 1);
+    size_t len = strnlen(name, sizeof(needs->text) - 1);
 
-    memcpy(needs->name, name, len);
-    needs->name[len] = '\0';
+    memcpy(needs->text, name, len);
+    needs->name = (struct path_name){needs->text, len};
     needs->head.len = needs->dynamic.len = 0;
     needs->head_max = 0;
     needs->status = 0;
-    if (name_ends(needs, len, ".py"))
+    if (path_ends(&needs->name, ".py"))
         needs->kind = FILE_PYTHON;
     else
-        needs->kind = name_ends(needs, len, ".pth") ? FILE_PATHS : FILE_UNKNOWN;
+        needs->kind = path_ends(&needs->name, ".pth") ? FILE_PATHS : FILE_UNKNOWN;
 }
 
 /* What of these bytes continues the piece that begins at `off`, up to `max`. */
 static void keep(struct needs *needs, struct section *piece, uint64_t off, size_t max,
                  const uint8_t *bytes, size_t len, uint64_t file_off)
 {
-    uint64_t skip = off + piece->len - file_off;
+    uint64_t next = off + piece->len, skip = next - file_off;
     int r;
 
-    if (off + piece->len < file_off || skip >= len || piece->len >= max)
+    if (next < file_off || skip >= len || piece->len >= max)
         return;
     len -= (size_t)skip;
     if (len > max - piece->len)
@@ -165,7 +159,7 @@ static int read_elf(struct needs *needs)
     char version[PYTHON_VERSION_LEN];
     int r = needs_of_elf(pieces, &needs->list);
 
-    if (r == 0 && python_version(needs->name, strlen(needs->name), version))
+    if (r == 0 && python_version(&needs->name, version))
         r = needs_of_interpreter(&needs->list);
     return r;
 }
@@ -215,7 +209,7 @@ static int read_script(struct needs *needs)
         end = head + max;
     if (!next_word(&at, end, &path, &len))
         return 0;
-    r = needs_list_put(&needs->list, NEEDS_PROGRAM, path, len);
+    r = needs_list_put(&needs->list, NEEDS_PATH, path, len);
     if (r == 0 && is_env(path, len))
         r = put_command(needs, at, end);
     if (r == 0 && memmem(head, (size_t)(end - head), "python", 6))

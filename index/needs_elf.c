@@ -156,7 +156,7 @@ int needs_of_elf(const struct elf_piece pieces[ELF_PIECES], struct needs_list *o
     if (!read_header(&elf))
         return 0;
     if (find_phdr(&elf, PT_INTERP, &section))
-        r = put_text(&elf, NEEDS_PROGRAM, section.p_offset, out);
+        r = put_text(&elf, NEEDS_PATH, section.p_offset, out);
     if (r < 0 || !find_phdr(&elf, PT_DYNAMIC, &section) || !find_strings(&elf, &section))
         return r;
     r = put_dynamic(&elf, &section, true, out);

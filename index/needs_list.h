@@ -15,7 +15,7 @@
 #define NEEDS_LIST_MAX 16384u /* bytes of all that one file says; the rest is left out */
 
 enum needs_type {
-    NEEDS_PROGRAM = 'p', /* by its path: an interpreter, or what one reads */
+    NEEDS_PATH = 'p',    /* a file by its path: an interpreter, or what one reads */
     NEEDS_COMMAND = 'c', /* by its name: what env(1) is told to run */
     NEEDS_LIBDIR = 'd',  /* no file: where the libraries are looked for first; with $ORIGIN */
     NEEDS_LIBRARY = 'l', /* an soname, or a path in a directory of libraries */

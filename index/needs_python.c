@@ -323,29 +323,32 @@ int needs_of_path_file(const char *text, size_t len, struct needs_list *out)
 
 /* ---- the interpreter */
 
-bool python_version(const char *name, size_t len, char *out)
+bool python_version(const struct path_name *name, char *out)
 {
     static const char begin[] = "python";
-    size_t n = len - (sizeof(begin) - 1);
+    const char *version;
+    size_t len;
 
-    if (len <= sizeof(begin) - 1 || n >= PYTHON_VERSION_LEN ||
-        memcmp(name, begin, sizeof(begin) - 1) != 0)
+    if (!path_begins(name, begin))
         return false;
-    name += sizeof(begin) - 1;
-    for (size_t i = 0; i < n; i++)
-        if ((name[i] < '0' || name[i] > '9') && (name[i] != '.' || i == 0))
+    version = name->bytes + strlen(begin);
+    len = name->len - strlen(begin);
+    if (len == 0 || len >= PYTHON_VERSION_LEN)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if ((version[i] < '0' || version[i] > '9') && (version[i] != '.' || i == 0))
             return false;
-    memcpy(out, name, n);
-    out[n] = '\0';
+    memcpy(out, version, len);
+    out[len] = '\0';
     return true;
 }
 
 int needs_of_interpreter(struct needs_list *out)
 {
     static const struct needs_word words[] = {
-        {NEEDS_PROGRAM, "/usr/lib/locale/C.utf8/LC_CTYPE"}, /* which it takes for no locale */
+        {NEEDS_PATH, "/usr/lib/locale/C.utf8/LC_CTYPE"}, /* which it takes for no locale */
         {NEEDS_LIBRARY, "gconv/gconv-modules.cache"},
-        {NEEDS_PROGRAM, "/etc/localtime"},
+        {NEEDS_PATH, "/etc/localtime"},
         {NEEDS_MODULE, "encodings.aliases"},
         {NEEDS_MODULE, "encodings.utf_8"},
         {NEEDS_MODULE, "site"},

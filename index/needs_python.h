@@ -9,6 +9,7 @@
 #define CLIP_INDEX_NEEDS_PYTHON_H
 
 #include "index/needs_list.h"
+#include "index/path.h"
 
 /* The source, or the beginning of it. `from a import b` puts "a.b": b may be a module or not.
  * -ENOMEM. */
@@ -16,7 +17,7 @@ int needs_of_python(const char *source, size_t len, struct needs_list *out);
 
 /* "3.11" of "python3.11", written to `out` of PYTHON_VERSION_LEN bytes; false: no such name. */
 #define PYTHON_VERSION_LEN 8u
-bool python_version(const char *name, size_t len, char *out);
+bool python_version(const struct path_name *name, char *out);
 /* What the interpreter reads before it does anything: modules, and what the C library has for it
  * (glibc's names: others have none of these files). -ENOMEM. */
 int needs_of_interpreter(struct needs_list *out);

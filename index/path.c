@@ -31,6 +31,25 @@ bool path_is_dotdot(const struct path_name *name)
     return name->len == 2 && name->bytes[0] == '.' && name->bytes[1] == '.';
 }
 
+bool path_is(const struct path_name *name, const char *text)
+{
+    return name->len == strlen(text) && path_begins(name, text);
+}
+
+bool path_begins(const struct path_name *name, const char *text)
+{
+    size_t len = strlen(text);
+
+    return name->len >= len && memcmp(name->bytes, text, len) == 0;
+}
+
+bool path_ends(const struct path_name *name, const char *text)
+{
+    size_t len = strlen(text);
+
+    return name->len > len && memcmp(name->bytes + name->len - len, text, len) == 0;
+}
+
 static size_t without_last(const char *path, size_t len)
 {
     const char *slash = memrchr(path, '/', len);

@@ -35,5 +35,8 @@ struct path_name {
 bool path_next(struct path_iter *iter, struct path_name *out);
 bool path_is_dot(const struct path_name *name);
 bool path_is_dotdot(const struct path_name *name);
+bool path_is(const struct path_name *name, const char *text);
+bool path_begins(const struct path_name *name, const char *text);
+bool path_ends(const struct path_name *name, const char *text); /* with something before that */
 
 #endif

@@ -59,7 +59,7 @@ int resolve_put(struct resolve *res, uint64_t ino)
     return section_append(&res->found, &found, sizeof(found));
 }
 
-/* ---- programs */
+/* ---- files by their paths, and commands */
 
 bool resolve_find_file(struct resolve *res, uint64_t dir, const char *path, uint64_t *out)
 {
@@ -67,12 +67,12 @@ bool resolve_find_file(struct resolve *res, uint64_t dir, const char *path, uint
            resolve_is_file(res, *out);
 }
 
-static int put_program(struct resolve *res, const char *path)
+static int put_file(struct resolve *res, const char *path)
 {
     uint64_t ino;
     int r = resolve_find_file(res, CLIP_ROOT_INO, path, &ino) ? resolve_put(res, ino) : 0;
 
-    /* which looks up there where the libraries are; a script's interpreter has its own needs */
+    /* ld.so looks up there where the libraries are */
     if (r == 0 && strstr(path, "/ld-") &&
         resolve_find_file(res, CLIP_ROOT_INO, "/etc/ld.so.cache", &ino))
         r = resolve_put(res, ino);
@@ -86,7 +86,7 @@ static int put_command(struct resolve *res, const char *name)
     uint64_t dir, ino;
 
     if (strchr(name, '/'))
-        return put_program(res, name);
+        return put_file(res, name);
     for (unsigned i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
         if (image_lookup_at(&res->image, CLIP_ROOT_INO, dirs[i], true, &dir) == 0 &&
             resolve_find_file(res, dir, name, &ino))
@@ -99,8 +99,8 @@ static int put_command(struct resolve *res, const char *name)
 static int put_word(struct resolve *res, const struct needs_word *word)
 {
     switch (word->type) {
-    case NEEDS_PROGRAM:
-        return put_program(res, word->word);
+    case NEEDS_PATH:
+        return put_file(res, word->word);
     case NEEDS_COMMAND:
         return put_command(res, word->word);
     case NEEDS_LIBDIR:
@@ -117,7 +117,7 @@ static int put_word(struct resolve *res, const struct needs_word *word)
     return 0;
 }
 
-static int resolve_node(struct resolve *res, const struct tree_node *node, uint32_t index)
+static int look_at_node(struct resolve *res, const struct tree_node *node, uint32_t index)
 {
     const char *at = node->needs, *end = at + node->needs_len;
     struct needs_word word;
@@ -134,7 +134,7 @@ static int resolve_node(struct resolve *res, const struct tree_node *node, uint3
     return r;
 }
 
-static int resolve_nodes(struct resolve *res, const struct resolve_input *input)
+static int look_at_nodes(struct resolve *res, const struct resolve_input *input)
 {
     int r = 0;
 
@@ -144,7 +144,7 @@ static int resolve_nodes(struct resolve *res, const struct resolve_input *input)
         struct tree_node node;
 
         tree_node(input->tree, input->needy[i], &node);
-        r = resolve_node(res, &node, input->needy[i]);
+        r = look_at_node(res, &node, input->needy[i]);
     }
     return r;
 }
@@ -192,7 +192,7 @@ int resolve_needs(const struct resolve_input *input, struct section *out)
     res->max_found = RESOLVE_FREE + n * RESOLVE_PER_NODE;
     res->steps_left = RESOLVE_STEPS_FREE + n * RESOLVE_STEPS_PER_NODE;
     section_init(&res->found);
-    r = resolve_nodes(res, input);
+    r = look_at_nodes(res, input);
     if (r == 0)
         r = write_found(res, out);
     resolve_free(res);

@@ -4,10 +4,8 @@
  * then where the image has directories for libraries. One that is in none of these (ld.so.conf and
  * environments name others) is the one file of that name in the image, if there is just one.
  */
-#include "index/path.h"
 #include "index/resolve_private.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,17 +22,15 @@ static void add_dir(struct resolve *res, uint64_t dir)
 }
 
 /* As Debian calls the directories of the architectures that index/needs_elf.c knows. */
-static bool is_multiarch(const char *name, size_t len)
+static bool is_multiarch(const struct path_name *name)
 {
     static const char *const begins[] = {"x86_64-linux-",   "aarch64-linux-",
                                          "riscv64-linux-",  "powerpc64le-linux-",
                                          "mips64el-linux-", "loongarch64-linux-"};
 
-    for (unsigned i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
-        size_t begin_len = strlen(begins[i]);
-        if (len > begin_len && memcmp(name, begins[i], begin_len) == 0)
+    for (unsigned i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+        if (name->len > strlen(begins[i]) && path_begins(name, begins[i]))
             return true;
-    }
     return false;
 }
 
@@ -51,7 +47,7 @@ void libraries_init(struct resolve *res)
         if (image_lookup_at(&res->image, CLIP_ROOT_INO, dirs[i], true, &dir) < 0)
             continue;
         for (uint64_t at = 0; clip_image_readdir(&res->image, dir, at, &child) == 0; at++)
-            if (is_multiarch(child.name, child.name_len))
+            if (is_multiarch(&(struct path_name){child.name, child.name_len}))
                 add_dir(res, child.ino);
         add_dir(res, dir);
     }
@@ -94,33 +90,22 @@ static bool find_in_said(struct resolve *res, const char *list, const char *name
     return false;
 }
 
-static const char *library_name(const struct resolve *res, uint32_t node, size_t *out_len)
-{
-    return resolve_name(res, (uint64_t)node + 1, out_len);
-}
-
-static int compare_names(const char *left, size_t left_len, const char *right, size_t right_len)
-{
-    int r = memcmp(left, right, left_len < right_len ? left_len : right_len);
-
-    return r ? r : (left_len > right_len) - (left_len < right_len);
-}
-
 static int compare_libraries(const void *a, const void *b, void *data)
 {
-    size_t left_len, right_len;
-    const char *left = library_name(data, *(const uint32_t *)a, &left_len);
-    const char *right = library_name(data, *(const uint32_t *)b, &right_len);
+    const struct resolve *res = data;
+    const struct path_name right = resolve_name(res, *(const uint32_t *)b + 1ull);
 
-    return compare_names(left, left_len, right, right_len);
+    return image_compare_name(&res->image, &res->image.nodes[*(const uint32_t *)a], right.bytes,
+                              right.len);
 }
 
 /* "libc.so", "libc.so.6". Most names are told by their last byte. */
-static bool is_library_name(const char *name, size_t len)
+static bool is_library_name(const struct path_name *name)
 {
-    char last = len > 3 ? name[len - 1] : '\0';
+    char last = name->len > 3 ? name->bytes[name->len - 1] : '\0';
 
-    return (last == 'o' || (last >= '0' && last <= '9')) && memmem(name, len, ".so", 3) != NULL;
+    return (last == 'o' || (last >= '0' && last <= '9')) &&
+           memmem(name->bytes, name->len, ".so", 3) != NULL;
 }
 
 static int list_libraries(struct resolve *res)
@@ -129,10 +114,9 @@ static int list_libraries(struct resolve *res)
     int r = 0;
 
     for (uint32_t i = 0; r == 0 && i < res->image.n_nodes; i++) {
-        size_t len;
-        const char *name = library_name(res, i, &len);
+        const struct path_name name = resolve_name(res, (uint64_t)i + 1);
 
-        if (is_library_name(name, len))
+        if (is_library_name(&name))
             r = section_append(nodes, &i, sizeof(i));
     }
     if (r == 0 && nodes->len > 0)
@@ -149,22 +133,18 @@ static uint32_t library_at(const struct resolve *res, size_t i)
 
 static int compare_library(const struct resolve *res, size_t i, const char *name, size_t len)
 {
-    size_t its_len;
-    const char *its = library_name(res, library_at(res, i), &its_len);
-
-    return compare_names(its, its_len, name, len);
+    return image_compare_name(&res->image, &res->image.nodes[library_at(res, i)], name, len);
 }
 
 /* The file behind a name among all, wherever it is. */
 static bool find_library(struct resolve *res, size_t i, uint64_t *out)
 {
     uint64_t ino = (uint64_t)library_at(res, i) + 1;
-    char name[PATH_NAME_MAX + 1];
-    size_t len;
-    const char *bytes = resolve_name(res, ino, &len);
+    const struct path_name name = resolve_name(res, ino);
+    char text[PATH_NAME_MAX + 1];
 
-    snprintf(name, sizeof(name), "%.*s", (int)len, bytes);
-    return resolve_find_file(res, image_parent(&res->image, ino), name, out);
+    snprintf(text, sizeof(text), "%.*s", (int)name.len, name.bytes);
+    return resolve_find_file(res, image_parent(&res->image, ino), text, out);
 }
 
 /* 1: it is the only one; 0: there is none, or there are several. */

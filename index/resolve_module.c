@@ -5,7 +5,6 @@
  * installed packages. Which those are, and of which version, is told by their names.
  * Of a module that has been compiled, the compiled one is what is read.
  */
-#include "index/path.h"
 #include "index/resolve_private.h"
 
 #include <stdio.h>
@@ -13,11 +12,6 @@
 #include <string.h>
 
 /* ---- Python's directories */
-
-static bool name_is(const char *name, size_t len, const char *text)
-{
-    return len == strlen(text) && memcmp(name, text, len) == 0;
-}
 
 static void add_root(struct modules *modules, uint64_t ino, enum root_kind kind,
                      const char version[PYTHON_VERSION_LEN])
@@ -34,18 +28,17 @@ static void add_root(struct modules *modules, uint64_t ino, enum root_kind kind,
 /* By its name, and that of the directory above: .../python3.11/lib-dynload. */
 static void look_at_dir(struct resolve *res, uint64_t ino)
 {
+    struct path_name name = resolve_name(res, ino);
+    struct path_name above = resolve_name(res, image_parent(&res->image, ino));
+    bool is_dynload = path_is(&name, "lib-dynload");
     char version[PYTHON_VERSION_LEN];
-    size_t len, above_len;
-    const char *name = resolve_name(res, ino, &len), *above;
-    bool is_dynload = name_is(name, len, "lib-dynload");
     uint64_t os;
 
-    if (python_version(name, len, version) && resolve_find_file(res, ino, "os.py", &os))
+    if (python_version(&name, version) && resolve_find_file(res, ino, "os.py", &os))
         add_root(&res->modules, ino, ROOT_LIBRARY, version);
-    if (!is_dynload && !name_is(name, len, "dist-packages") && !name_is(name, len, "site-packages"))
+    if (!is_dynload && !path_is(&name, "dist-packages") && !path_is(&name, "site-packages"))
         return;
-    above = resolve_name(res, image_parent(&res->image, ino), &above_len);
-    if (python_version(above, above_len, version))
+    if (python_version(&above, version))
         add_root(&res->modules, ino, is_dynload ? ROOT_LIB_DYNLOAD : ROOT_PACKAGES, version);
 }
 
@@ -86,14 +79,14 @@ static bool is_of_version(const char *version, const char *other)
 /* Of the file, by its own name or that of a directory that it is in; else the image's. */
 static void find_version(struct resolve *res)
 {
+    struct path_name name = {res->node->name, res->node->name_len};
     char *version = res->modules.its_version;
-    bool is_found = python_version(res->node->name, res->node->name_len, version);
-    size_t len;
+    bool is_found = python_version(&name, version);
 
     for (uint64_t dir = res->dir; !is_found && dir != CLIP_ROOT_INO && resolve_take_step(res);
          dir = image_parent(&res->image, dir)) {
-        const char *name = resolve_name(res, dir, &len);
-        is_found = python_version(name, len, version);
+        name = resolve_name(res, dir);
+        is_found = python_version(&name, version);
     }
     if (!is_found || (!strchr(version, '.') && is_of_version(version, res->modules.version)))
         memcpy(version, res->modules.version, sizeof(res->modules.version));
@@ -115,17 +108,17 @@ static void find_top(struct resolve *res)
 static bool find_named(struct resolve *res, uint64_t dir, const char *begin, const char *end,
                        uint64_t *out)
 {
-    size_t begin_len = strlen(begin), end_len = strlen(end);
     struct clip_dirent child;
     uint64_t at;
 
-    if (image_seek(&res->image, dir, begin, begin_len, &at) < 0)
+    if (image_seek(&res->image, dir, begin, strlen(begin), &at) < 0)
         return false;
     for (; resolve_take_step(res) && clip_image_readdir(&res->image, dir, at, &child) == 0; at++) {
-        if (child.name_len < begin_len || memcmp(child.name, begin, begin_len) != 0)
+        const struct path_name name = {child.name, child.name_len};
+
+        if (!path_begins(&name, begin))
             return false;
-        if (child.name_len >= begin_len + end_len &&
-            memcmp(child.name + child.name_len - end_len, end, end_len) == 0 &&
+        if (name.len >= strlen(begin) + strlen(end) && path_ends(&name, end) &&
             resolve_is_file(res, child.ino)) {
             *out = child.ino;
             return true;
@@ -290,7 +283,7 @@ int modules_put_site(struct resolve *res)
         for (uint64_t at = 0; r == 0 && resolve_take_step(res) &&
                               clip_image_readdir(&res->image, root->ino, at, &child) == 0;
              at++)
-            if (child.name_len > 4 && memcmp(child.name + child.name_len - 4, ".pth", 4) == 0)
+            if (path_ends(&(struct path_name){child.name, child.name_len}, ".pth"))
                 r = resolve_put(res, child.ino);
     }
     return r;
@@ -298,12 +291,12 @@ int modules_put_site(struct resolve *res)
 
 uint64_t modules_reader(struct resolve *res, uint64_t ino)
 {
-    const struct tree_node *node = res->node;
+    const struct path_name source = {res->node->name, res->node->name_len};
     char name[PATH_NAME_MAX + 1];
 
-    if (node->name_len <= 3 || memcmp(node->name + node->name_len - 3, ".py", 3) != 0)
+    if (!path_ends(&source, ".py"))
         return ino;
-    snprintf(name, sizeof(name), "%.*s", (int)node->name_len - 3, node->name);
+    snprintf(name, sizeof(name), "%.*s", (int)(source.len - strlen(".py")), source.bytes);
     return compiled(res, res->dir, name, ino);
 }
 

@@ -6,6 +6,7 @@
 #include "engine/map.h"
 #include "index/image_map.h"
 #include "index/needs_python.h"
+#include "index/path.h"
 #include "index/resolve.h"
 
 #define ROOTS_MAX    64u /* directories where Python begins to look */
@@ -71,24 +72,26 @@ struct resolve {
     size_t first;    /* of its needs, in `found` */
 };
 
-static inline const char *resolve_name(const struct resolve *res, uint64_t ino, size_t *out_len)
+static inline const struct format_node *resolve_node(const struct resolve *res, uint64_t ino)
 {
-    const struct format_node *node = &res->image.nodes[ino - 1];
+    return &res->image.nodes[ino - 1];
+}
 
-    *out_len = node->name_len;
-    return res->image.strings + node->name;
+static inline struct path_name resolve_name(const struct resolve *res, uint64_t ino)
+{
+    const struct format_node *node = resolve_node(res, ino);
+
+    return (struct path_name){res->image.strings + node->name, node->name_len};
 }
 
 static inline bool resolve_is_dir(const struct resolve *res, uint64_t ino)
 {
-    return res->image.nodes[ino - 1].kind == FORMAT_DIR;
+    return resolve_node(res, ino)->kind == FORMAT_DIR;
 }
 
 static inline bool resolve_is_file(const struct resolve *res, uint64_t ino)
 {
-    uint8_t kind = res->image.nodes[ino - 1].kind;
-
-    return kind == FORMAT_FILE || kind == FORMAT_EXTENDED;
+    return node_is_file(resolve_node(res, ino));
 }
 
 /* ---- resolve.c */
