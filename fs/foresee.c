@@ -22,12 +22,12 @@ struct level {
     size_t next, end;
 };
 
-void foresee_init(struct foresee *foresee, struct cache_client *client)
+void foresee_init(struct foresee *foresee, const struct cache_client *client)
 {
     const struct clip_profile_span *profile;
 
-    if (image_has_needs(client->image) && clip_image_profile(client->image, &profile) == 0)
-        foresee->followed = calloc(1, image_n_nodes(client->image) / 8 + 1);
+    foresee->follows =
+        image_has_needs(client->image) && clip_image_profile(client->image, &profile) == 0;
 }
 
 void foresee_fini(struct foresee *foresee)
@@ -56,12 +56,13 @@ static bool ask(struct cache_client *client, uint64_t ino, uint64_t off, uint64_
 {
     const struct clip_image *image = client->image;
     struct image_extent extent;
+    uint64_t first, last;
 
     image_extent(image, ino, off, len, &extent);
     if (extent.hole || extent.len == 0)
         return true;
-    return cache_foresee(client, extent.layer, image_span_at(image, extent.layer, extent.layer_off),
-                         image_span_at(image, extent.layer, extent.layer_off + extent.len - 1));
+    image_extent_spans(image, &extent, &first, &last);
+    return cache_foresee(client, extent.layer, first, last);
 }
 
 static bool ask_for_file(struct cache_client *client, uint64_t ino)
@@ -88,14 +89,23 @@ static bool follow(struct foresee *foresee, struct cache_client *client, uint64_
     return true;
 }
 
+/* A mount that nobody runs anything from needs no memory for it. */
+static bool make_room(struct foresee *foresee, const struct clip_image *image)
+{
+    if (!foresee->followed)
+        foresee->followed = calloc(1, image_n_nodes(image) / 8 + 1);
+    return foresee->followed != NULL;
+}
+
 void foresee_note(struct foresee *foresee, struct cache_client *client, uint64_t ino)
 {
     struct level levels[DEPTH_MAX];
     size_t first;
     unsigned depth = 0;
 
-    if (!foresee->followed || is_followed(foresee, ino) ||
-        image_needs(client->image, ino, &first) == 0 || !follow(foresee, client, ino, &levels[0]))
+    if (!foresee->follows || image_needs(client->image, ino, &first) == 0 ||
+        !make_room(foresee, client->image) || is_followed(foresee, ino) ||
+        !follow(foresee, client, ino, &levels[0]))
         return;
     for (unsigned steps = 0; steps < STEPS_MAX; steps++) {
         struct level *level = &levels[depth];

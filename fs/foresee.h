@@ -12,14 +12,15 @@
 /* Zeroed, it follows nothing. */
 struct foresee {
     /* private */
-    uint8_t *followed; /* a bit for each of the image's nodes; NULL: it is not to be followed */
+    bool follows;
+    uint8_t *followed; /* a bit for each of the image's nodes; NULL: none was */
 };
 
-/* Follows from now on, if the image has needs and no profile, which knows better. Without memory
- * for it, it does not: nobody's read fails for that. */
-void foresee_init(struct foresee *foresee, struct cache_client *client);
+/* Follows from now on, if the image has needs and no profile, which knows better. */
+void foresee_init(struct foresee *foresee, const struct cache_client *client);
 void foresee_fini(struct foresee *foresee);
-/* The beginning of that file is being read. */
+/* The beginning of that file is being read. Without memory for it nothing is followed: nobody's
+ * read fails for that. */
 void foresee_note(struct foresee *foresee, struct cache_client *client, uint64_t ino);
 
 #endif
