@@ -75,12 +75,18 @@ static void finish(void)
     indexed_finish(&f.it, SPAN);
 }
 
+/* A program, and a library that it needs, far behind it. */
+static void make_program(void)
+{
+    add("prog", PROG_LEN, "liba.so");
+    add_space("1");
+    add("lib/liba.so", LIB_LEN, NULL);
+    finish();
+}
+
 static void open_reader(void)
 {
-    struct clip_image *image = f.profiled ? f.profiled : f.it.image;
-
-    cr_assert_eq(clip_reader_open(f.t.engine, image, &f.options, &f.reader, &f.err), 0, "%s",
-                 f.err.message);
+    f.reader = indexed_reader(&f.it, &f.options);
 }
 
 static void read_at(const char *path, uint64_t off)
@@ -139,10 +145,7 @@ static void assert_fetched(const char *path, uint64_t len)
 
 Test(foresee, fetches_what_a_program_needs)
 {
-    add("prog", PROG_LEN, "liba.so");
-    add_space("1");
-    add("lib/liba.so", LIB_LEN, NULL);
-    finish();
+    make_program();
     open_reader();
     read_at("prog", 0);
     assert_fetched("lib/liba.so", LIB_LEN);
@@ -212,10 +215,7 @@ Test(foresee, takes_a_large_library_at_both_ends)
 Test(foresee, is_left_alone_by_who_does_not_want_it)
 {
     f.options.prefetch = false;
-    add("prog", PROG_LEN, "liba.so");
-    add_space("1");
-    add("lib/liba.so", LIB_LEN, NULL);
-    finish();
+    make_program();
     open_reader();
     read_at("prog", 0);
     cr_assert_not(is_there("lib/liba.so", 2 * SPAN, SPAN));
@@ -224,10 +224,7 @@ Test(foresee, is_left_alone_by_who_does_not_want_it)
 Test(foresee, is_left_alone_without_a_place_to_keep_it)
 {
     f.options.cache_dir = NULL;
-    add("prog", PROG_LEN, "liba.so");
-    add_space("1");
-    add("lib/liba.so", LIB_LEN, NULL);
-    finish();
+    make_program();
     open_reader();
     read_at("prog", 0);
     cr_assert_not(is_there("lib/liba.so", 2 * SPAN, SPAN));
@@ -237,14 +234,12 @@ Test(foresee, is_left_to_a_profile_where_there_is_one)
 {
     const struct clip_profile_span one = {0, 0};
 
-    add("prog", PROG_LEN, "liba.so");
-    add_space("1");
-    add("lib/liba.so", LIB_LEN, NULL);
-    finish();
+    make_program();
     cr_assert_eq(clip_image_save(f.it.image, &one, 1, f.path, &f.err), 0, "%s", f.err.message);
     cr_assert_eq(clip_image_open(f.path, &f.profiled, &f.err), 0, "%s", f.err.message);
     cr_assert(image_has_needs(f.profiled), "they are kept beside the profile");
-    open_reader();
+    cr_assert_eq(clip_reader_open(f.t.engine, f.profiled, &f.options, &f.reader, &f.err), 0, "%s",
+                 f.err.message);
     read_at("prog", 0);
     LOOP_RUN_UNTIL(&f.t, is_quiet());
     cr_assert_not(is_there("lib/liba.so", 2 * SPAN, SPAN));
@@ -277,10 +272,7 @@ Test(foresee, of_a_blob_that_is_gone_fails_nobody)
 {
     char byte;
 
-    add("prog", PROG_LEN, "liba.so");
-    add_space("1");
-    add("lib/liba.so", LIB_LEN, NULL);
-    finish();
+    make_program();
     open_reader();
     cr_assert_eq(unlink(f.it.made.layers[0].path), 0);
     cr_assert_lt(indexed_read(&f.it, f.reader, indexed_ino(&f.it, "prog"), 0, &byte, 1, &f.err), 0);
